@@ -1,0 +1,1 @@
+//! A queue that fails, repeats and delays, by seed.

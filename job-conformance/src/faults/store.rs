@@ -1,0 +1,1 @@
+//! A store that fails, also after doing what was asked, by seed.

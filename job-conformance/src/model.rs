@@ -1,0 +1,1 @@
+//! The same random operations on two stores, and their observable state compared.

@@ -1,0 +1,1 @@
+//! The suite for [`TaskQueue`](job_core::queue::TaskQueue).

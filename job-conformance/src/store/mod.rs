@@ -1,0 +1,1 @@
+//! The suite for [`JobStore`](job_core::store::JobStore).

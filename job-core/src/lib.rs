@@ -1,0 +1,33 @@
+//! The engine of Job Service, without any I/O.
+//!
+//! A client creates a **job**; its first **task message** is put on a queue when its prerequisites are done; workers
+//! split it into any number of subtasks; the engine counts every subtask exactly once, rolls progress up, reports
+//! failures and starts the jobs that depend on it.
+//!
+//! Core decides, [stores](store::JobStore) persist, [queues](queue::TaskQueue) carry. Backends are crates of their own.
+
+pub mod clock;
+pub mod dependency;
+mod error;
+mod fingerprint;
+mod id;
+mod job;
+mod lifecycle;
+pub mod progress;
+pub mod query;
+pub mod queue;
+pub mod recording;
+pub mod store;
+
+pub use clock::{Clock, ClockExt, IdSource, RandomIds, SystemClock, Timestamp};
+pub use error::{Error, ErrorKind, Result, RetryClass};
+pub use fingerprint::Fingerprint;
+pub use id::{
+    DEFAULT_PARTITION, IdError, JOB_ID_LENGTH_MAX, JobId, JobKey, JobTaskId, PARTITION_ID_LENGTH_MAX,
+    PartitionId, TASK_DEPTH_MAX, TASK_NUMBER_MAX, TaskId, TaskPath,
+};
+pub use job::{
+    AcceptedJob, Blocker, DispatchProblem, FAILURE_MESSAGE_BYTES_MAX, FAILURES_SHOWN_MAX, Failure, Job,
+    Labels, NewJob, Prerequisite, SubtaskCounts, TEXT_LENGTH_MAX, TaskSpec,
+};
+pub use lifecycle::{Event, JobStatus, Refusal, Transition, UnknownStatus, transition};

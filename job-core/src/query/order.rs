@@ -1,0 +1,268 @@
+//! The order of a listing: the same on every store, whatever a database's locale.
+
+use std::cmp::Ordering;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::id::JobId;
+use crate::job::Job;
+
+/// What a listing is sorted by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SortField {
+    /// The job id.
+    JobId,
+    /// The name.
+    Name,
+    /// The description.
+    Description,
+    /// The client's opaque text.
+    ExternalData,
+    /// When it was created.
+    CreateTime,
+    /// When it last changed.
+    LastUpdateTime,
+    /// The status, alphabetically.
+    Status,
+    /// The percentage as it is shown.
+    PercentageComplete,
+    /// The value of the label with this key.
+    Label(String),
+}
+
+/// Ascending with absent values last, or descending with absent values first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SortDirection {
+    /// Smallest first.
+    Ascending,
+    /// Largest first.
+    Descending,
+}
+
+/// The order of a listing.
+///
+/// ```
+/// use job_core::query::{Sort, SortDirection, SortField};
+/// let sort: Sort = "labels.tag:1:asc".parse()?;
+/// assert_eq!(sort.field, SortField::Label("tag:1".into()));
+/// assert_eq!(sort.direction, SortDirection::Ascending);
+/// # Ok::<(), job_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sort {
+    /// By what.
+    pub field: SortField,
+    /// Which way.
+    pub direction: SortDirection,
+}
+
+impl Default for Sort {
+    /// Newest first.
+    fn default() -> Self {
+        Self { field: SortField::CreateTime, direction: SortDirection::Descending }
+    }
+}
+
+impl FromStr for Sort {
+    type Err = Error;
+
+    /// `field:direction`; the direction is what follows the last colon, since a label key may hold colons.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (field, direction) = text
+            .rsplit_once(':')
+            .ok_or_else(|| Error::invalid(format!("Invalid format for sort: {}", shown(text))))?;
+        let field = match field {
+            "jobId" => SortField::JobId,
+            "name" => SortField::Name,
+            "description" => SortField::Description,
+            "externalData" => SortField::ExternalData,
+            "createTime" => SortField::CreateTime,
+            "lastUpdateTime" => SortField::LastUpdateTime,
+            "status" => SortField::Status,
+            "percentageComplete" => SortField::PercentageComplete,
+            _ => match field.strip_prefix("labels.") {
+                Some("") => return Err(Error::invalid("Invalid format for label sort specified")),
+                Some(key) => SortField::Label(key.to_owned()),
+                None => return Err(Error::invalid(format!("Invalid value for sort field: {}", shown(text)))),
+            },
+        };
+        let direction = match direction {
+            "asc" => SortDirection::Ascending,
+            "desc" => SortDirection::Descending,
+            _ => {
+                return Err(Error::invalid(format!(
+                    "Invalid value for sort direction: {}",
+                    shown(direction)
+                )));
+            }
+        };
+        Ok(Self { field, direction })
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+/// What a job has in the field a listing is sorted by. `Null` is greatest, so that it comes last when ascending.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SortValue {
+    /// A number: milliseconds, a status' place in alphabetical order, or hundredths of a percent.
+    Number(i64),
+    /// A text.
+    Text(String),
+    /// Absent.
+    Null,
+}
+
+impl Ord for SortValue {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Number(a), Self::Number(b)) => a.cmp(b),
+            (Self::Text(a), Self::Text(b)) => compare_text(a, b),
+            (Self::Null, Self::Null) => Ordering::Equal,
+            (Self::Number(_), _) | (_, Self::Null) => Ordering::Less,
+            (Self::Null, _) | (_, Self::Number(_)) => Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for SortValue {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Sort {
+    /// What `job` has in the sorted field.
+    #[must_use]
+    pub fn value(&self, job: &Job) -> SortValue {
+        let text = |text: Option<&String>| text.map_or(SortValue::Null, |text| SortValue::Text(text.clone()));
+        match &self.field {
+            SortField::JobId => SortValue::Text(job.key.job.as_str().to_owned()),
+            SortField::Name => text(job.name.as_ref()),
+            SortField::Description => text(job.description.as_ref()),
+            SortField::ExternalData => text(job.external_data.as_ref()),
+            SortField::CreateTime => SortValue::Number(job.create_time.as_millis()),
+            SortField::LastUpdateTime => SortValue::Number(job.last_update_time.as_millis()),
+            SortField::Status => SortValue::Number(job.status as i64),
+            SortField::PercentageComplete => SortValue::Number(i64::from(job.percentage.hundredths())),
+            SortField::Label(key) => text(job.labels.get(key).and_then(Option::as_ref)),
+        }
+    }
+
+    /// Where `job` stands in this order.
+    #[must_use]
+    pub fn cursor(&self, job: &Job) -> Cursor {
+        Cursor { value: self.value(job), job: job.key.job.clone() }
+    }
+
+    /// The order of two places in a listing.
+    #[must_use]
+    pub fn compare(&self, a: &Cursor, b: &Cursor) -> Ordering {
+        let by_value = a.value.cmp(&b.value);
+        let by_value = match self.direction {
+            SortDirection::Ascending => by_value,
+            SortDirection::Descending => by_value.reverse(),
+        };
+        by_value.then_with(|| a.job.as_str().cmp(b.job.as_str()))
+    }
+}
+
+/// A place in a listing: the sorted value of a job and its id. It stays valid when that job is deleted.
+///
+/// Its text form is opaque to clients and safe in a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The value in the sorted field.
+    pub value: SortValue,
+    /// The id that breaks ties.
+    pub job: JobId,
+}
+
+impl Cursor {
+    /// The text form.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let json = serde_json::to_vec(&(&self.value, self.job.as_str()))
+            .expect("texts and numbers always serialise");
+        URL_SAFE_NO_PAD.encode(json)
+    }
+
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) when the text did not come from [`encode`](Self::encode).
+    pub fn decode(text: &str) -> Result<Self, Error> {
+        let wrong = || Error::invalid("after is not a cursor that this service gave out");
+        let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
+        let (value, job): (SortValue, String) = serde_json::from_slice(&json).map_err(|_| wrong())?;
+        let nul = matches!(&value, SortValue::Text(text) if text.contains('\0'));
+        if nul {
+            return Err(wrong());
+        }
+        Ok(Self { value, job: JobId::new(job).map_err(|_| wrong())? })
+    }
+}
+
+/// The text by which a text is sorted first: each character in lower case where that is one character. Ties are broken
+/// by the text itself, by code point: A, b, C.
+///
+/// A store that sorts in SQL keeps this text beside the original and compares both byte-wise.
+#[must_use]
+pub fn text_order_key(text: &str) -> String {
+    text.chars().map(fold).collect()
+}
+
+fn fold(c: char) -> char {
+    let mut lower = c.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(single), None) => single,
+        _ => c,
+    }
+}
+
+pub(super) fn compare_text(a: &str, b: &str) -> Ordering {
+    a.chars().map(fold).cmp(b.chars().map(fold)).then_with(|| a.cmp(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_sort_without_regard_to_case_first() {
+        let mut texts = ["C", "b", "A", "a", "Z", "é", "É", "B"];
+        texts.sort_by(|a, b| compare_text(a, b));
+        assert_eq!(texts, ["A", "a", "B", "b", "C", "Z", "É", "é"]);
+        let mut keyed = texts;
+        keyed.sort_by_key(|text| (text_order_key(text), *text));
+        assert_eq!(keyed, texts, "keys compared byte-wise give the same order");
+    }
+
+    #[test]
+    fn wrong_sorts_are_refused_with_the_contracts_texts() {
+        for (text, message) in [
+            ("", "Invalid format for sort: "),
+            ("name", "Invalid format for sort: name"),
+            ("labels.:asc", "Invalid format for label sort specified"),
+            ("size:asc", "Invalid value for sort field: size:asc"),
+            ("name:up", "Invalid value for sort direction: up"),
+        ] {
+            assert_eq!(text.parse::<Sort>().unwrap_err().message(), message);
+        }
+    }
+
+    #[test]
+    fn cursors_survive_a_round_trip_and_nothing_else_is_one() {
+        let cursor = Cursor { value: SortValue::Text("ä b".into()), job: JobId::new("j").unwrap() };
+        assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor);
+        for bad in ["", "x", "!!", "bnVsbA"] {
+            assert!(Cursor::decode(bad).is_err());
+        }
+    }
+}
