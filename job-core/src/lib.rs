@@ -13,10 +13,14 @@ mod fingerprint;
 mod id;
 mod job;
 mod lifecycle;
+pub mod message;
 pub mod progress;
 pub mod query;
 pub mod queue;
 pub mod recording;
+pub mod service;
+pub mod shutdown;
+pub mod signals;
 pub mod store;
 
 pub use clock::{Clock, ClockExt, IdSource, RandomIds, SystemClock, Timestamp};
@@ -31,3 +35,6 @@ pub use job::{
     Labels, NewJob, Prerequisite, SubtaskCounts, TEXT_LENGTH_MAX, TaskSpec,
 };
 pub use lifecycle::{Event, JobStatus, Refusal, Transition, UnknownStatus, transition};
+pub use service::{Created, JobLimits, JobService};
+pub use shutdown::Shutdown;
+pub use signals::Signals;
