@@ -6,8 +6,10 @@
 //!
 //! Core decides, [stores](store::JobStore) persist, [queues](queue::TaskQueue) carry. Backends are crates of their own.
 
+pub mod backoff;
 pub mod clock;
 pub mod dependency;
+pub mod dispatcher;
 mod error;
 mod fingerprint;
 mod id;
@@ -22,6 +24,8 @@ pub mod service;
 pub mod shutdown;
 pub mod signals;
 pub mod store;
+pub mod tracker;
+pub mod tracking;
 
 pub use clock::{Clock, ClockExt, IdSource, RandomIds, SystemClock, Timestamp};
 pub use error::{Error, ErrorKind, Result, RetryClass};

@@ -1,0 +1,262 @@
+//! From the outbox to the queue: the only code that starts tasks.
+//!
+//! Claim under a lease, publish with confirms, settle. A crash in between publishes again when the lease ends: at least
+//! once, never zero. Any number of dispatchers may run on one store.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::clock::{Clock, ClockExt, Timestamp};
+use crate::error::Result;
+use crate::id::{JobKey, JobTaskId};
+use crate::message::{TaskMessage, TrackingInfo};
+use crate::queue::{Publication, PublishOutcome, TaskQueue};
+use crate::shutdown::Shutdown;
+use crate::signals::Signals;
+use crate::store::{ClaimRequest, JobStore, LeaseOwner, OutboxContent, OutboxEntry, Settled};
+
+/// How a dispatcher works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DispatcherSettings {
+    /// How many entries are taken at once.
+    pub batch_size: u32,
+    /// How long a batch may take before others may publish its entries again.
+    pub lease: Duration,
+    /// How often to look when nobody wakes it: what another process' create costs in latency.
+    pub poll_interval: Duration,
+    /// What goes into the messages.
+    pub tracking: TrackingSettings,
+}
+
+impl Default for DispatcherSettings {
+    fn default() -> Self {
+        Self {
+            batch_size: 500,
+            lease: Duration::from_secs(30),
+            poll_interval: Duration::from_millis(500),
+            tracking: TrackingSettings::default(),
+        }
+    }
+}
+
+/// What a first task message tells its worker about tracking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackingSettings {
+    /// The queue for reports.
+    pub tracking_queue: String,
+    /// Base of the URL where workers ask for the job's status, such as `http://host:8080/job-service/v1`; none when they
+    /// cannot ask over HTTP.
+    pub service_url: Option<String>,
+    /// The least time between two such questions.
+    pub status_check_interval: Duration,
+}
+
+impl Default for TrackingSettings {
+    fn default() -> Self {
+        Self {
+            tracking_queue: "jobtracking-in".to_owned(),
+            service_url: None,
+            status_check_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Publishes what the outbox holds.
+#[derive(Debug)]
+pub struct Dispatcher {
+    store: Arc<dyn JobStore>,
+    queue: Arc<dyn TaskQueue>,
+    clock: Arc<dyn Clock>,
+    signals: Signals,
+    settings: DispatcherSettings,
+    owner: LeaseOwner,
+}
+
+impl Dispatcher {
+    /// `owner` names this dispatcher among all that share the store.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn JobStore>,
+        queue: Arc<dyn TaskQueue>,
+        clock: Arc<dyn Clock>,
+        signals: Signals,
+        owner: LeaseOwner,
+        settings: DispatcherSettings,
+    ) -> Self {
+        Self { store, queue, clock, signals, settings, owner }
+    }
+
+    /// Works until stopping is asked for; then finishes the batch in hand and returns.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut failures = 0;
+        while !shutdown.is_stopping() {
+            let wait = match self.dispatch_due().await {
+                Ok(step) => {
+                    failures = 0;
+                    if step.took_all_it_may {
+                        continue;
+                    }
+                    let until_due = step.next_due.map(|due| due.since(self.clock.now()));
+                    until_due.unwrap_or(self.settings.poll_interval).min(self.settings.poll_interval)
+                }
+                Err(error) => {
+                    let wait = Backoff::RECONNECT.wait(failures, self.owner.as_u64_pair().0);
+                    failures = failures.saturating_add(1);
+                    tracing::warn!(%error, retry_ms = wait.as_millis(), "dispatching failed");
+                    wait
+                }
+            };
+            tokio::select! {
+                () = shutdown.stopping() => {}
+                // Also with a wait of zero: an entry that is due but cannot be taken must not become a busy loop.
+                _ = self.clock.timeout(wait.max(Duration::from_millis(1)), self.signals.due()) => {}
+            }
+        }
+    }
+
+    /// Takes one batch of due entries, publishes and settles it.
+    ///
+    /// # Errors
+    /// The store's; entries that were published but not settled are published again when their lease ends.
+    pub async fn dispatch_due(&self) -> Result<DispatchStep> {
+        let request = ClaimRequest {
+            owner: self.owner,
+            now: self.clock.now(),
+            lease: self.settings.lease,
+            limit: self.settings.batch_size,
+        };
+        let claimed = self.store.claim(request).await?;
+        let taken = claimed.entries.len();
+        let step = DispatchStep {
+            taken,
+            took_all_it_may: taken == self.settings.batch_size as usize,
+            next_due: claimed.next_due,
+        };
+        if taken > 0 {
+            let settled = self.publish(&claimed.entries).await;
+            self.store.settle(self.owner, settled, self.clock.now()).await?;
+        }
+        Ok(step)
+    }
+
+    async fn publish(&self, entries: &[OutboxEntry]) -> Vec<(u64, Settled)> {
+        let now = self.clock.now();
+        let publications =
+            entries.iter().map(|entry| publication(entry, &self.settings.tracking, now)).collect();
+        let outcomes = match self.queue.publish(publications).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => vec![PublishOutcome::Refused { reason: error.message().to_owned() }; entries.len()],
+        };
+        entries
+            .iter()
+            .zip(outcomes)
+            .map(|(entry, outcome)| (entry.id, self.settled(entry, outcome)))
+            .collect()
+    }
+
+    fn settled(&self, entry: &OutboxEntry, outcome: PublishOutcome) -> Settled {
+        let reason = match outcome {
+            PublishOutcome::Confirmed => return Settled::Published,
+            PublishOutcome::Unroutable => "the queue does not exist".to_owned(),
+            PublishOutcome::Refused { reason } => reason,
+        };
+        tracing::warn!(
+            job.partition = %entry.job.partition, job.id = %entry.job.job, delivery.attempt = entry.attempts + 1, reason,
+            "a message could not be published"
+        );
+        let retry_at = self.clock.now().saturating_add(Backoff::DISPATCH.wait(entry.attempts, entry.id));
+        Settled::Failed { retry_at, reason }
+    }
+}
+
+/// What one batch was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DispatchStep {
+    /// How many entries were taken.
+    pub taken: usize,
+    /// Whether there may be more right now.
+    pub took_all_it_may: bool,
+    /// When to look again at the latest, if that is known.
+    pub next_due: Option<Timestamp>,
+}
+
+fn publication(entry: &OutboxEntry, settings: &TrackingSettings, now: Timestamp) -> Publication {
+    match &entry.content {
+        OutboxContent::Start { task_id, task, correlation_id } => {
+            let mut message = TaskMessage::new_task(
+                task_id.to_string(),
+                task.classifier.clone(),
+                task.api_version,
+                task.data.clone(),
+                task.queue.clone(),
+            );
+            message.tracking = Some(tracking(&entry.job, task.target.clone(), settings, now));
+            message.correlation_id.clone_from(correlation_id);
+            Publication {
+                message_id: Some(task_id.to_string()),
+                ..Publication::new(task.queue.clone(), message.encode())
+            }
+        }
+        OutboxContent::Stowed { queue, body, headers } => Publication {
+            queue: queue.clone(),
+            body: body.clone(),
+            headers: headers.clone(),
+            message_id: Some(format!("stowed-{}", entry.id)),
+        },
+    }
+}
+
+/// The tracking information of a job's first message (messaging contract §4.8).
+#[must_use]
+pub fn tracking(
+    job: &JobKey,
+    track_to: Option<String>,
+    settings: &TrackingSettings,
+    now: Timestamp,
+) -> TrackingInfo {
+    let interval = settings.status_check_interval.as_millis();
+    TrackingInfo {
+        job_task_id: Some(JobTaskId::of_job(job.clone()).to_string()),
+        last_status_check_time: Some(now),
+        status_check_interval_millis: i64::try_from(interval).unwrap_or(i64::MAX),
+        status_check_url: settings.service_url.as_ref().map(|base| status_check_url(base, job)),
+        tracking_pipe: Some(settings.tracking_queue.clone()),
+        track_to,
+    }
+}
+
+fn status_check_url(base: &str, job: &JobKey) -> String {
+    let mut url = format!("{}/partitions/", base.trim_end_matches('/'));
+    percent_encode(job.partition.as_str(), &mut url);
+    url.push_str("/jobs/");
+    percent_encode(job.job.as_str(), &mut url);
+    url.push_str("/status");
+    url
+}
+
+/// Everything but RFC 3986's unreserved characters.
+fn percent_encode(text: &str, url: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            url.push(char::from(byte));
+        } else {
+            write!(url, "%{byte:02X}").expect("writing to a string cannot fail");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_urls_are_percent_encoded() {
+        let job = JobKey::parse("a b", "x{1}/é").unwrap();
+        assert_eq!(
+            status_check_url("http://h/job-service/v1/", &job),
+            "http://h/job-service/v1/partitions/a%20b/jobs/x%7B1%7D%2F%C3%A9/status"
+        );
+    }
+}
