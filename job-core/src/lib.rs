@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod clock;
 pub mod dependency;
 pub mod dispatcher;
+mod engine;
 mod error;
 mod fingerprint;
 mod id;
@@ -28,6 +29,7 @@ pub mod tracker;
 pub mod tracking;
 
 pub use clock::{Clock, ClockExt, IdSource, RandomIds, SystemClock, Timestamp};
+pub use engine::{Engine, EngineSettings};
 pub use error::{Error, ErrorKind, Result, RetryClass};
 pub use fingerprint::Fingerprint;
 pub use id::{

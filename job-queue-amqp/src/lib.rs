@@ -1,0 +1,1 @@
+//! TaskQueue on RabbitMQ.
