@@ -46,8 +46,7 @@ impl Engine {
     pub fn start(store: Arc<dyn JobStore>, queue: Arc<dyn TaskQueue>, settings: EngineSettings) -> Self {
         let signals = Signals::default();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let service =
-            JobService::new(Arc::clone(&store)).with_clock(Arc::clone(&clock)).with_signals(signals.clone());
+        let service = JobService::new(store).with_clock(Arc::clone(&clock)).with_signals(signals.clone());
         Self::start_with(service, queue, settings)
     }
 
