@@ -39,6 +39,23 @@ pub struct TaskSpec {
     pub target: Option<String>,
 }
 
+impl TaskSpec {
+    /// Version 1 of a task whose payload is the JSON of `payload`, without a target queue.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) when `payload` has no JSON form, such as a map whose keys are not texts.
+    pub fn json(
+        classifier: impl Into<String>,
+        queue: impl Into<String>,
+        payload: &impl Serialize,
+    ) -> Result<Self, Error> {
+        let data = serde_json::to_vec(payload)
+            .map_err(|error| Error::invalid("the task's payload has no JSON form").with_source(error))?;
+        let (classifier, queue) = (classifier.into(), queue.into());
+        Ok(Self { classifier, api_version: 1, data: data.into(), queue, target: None })
+    }
+}
+
 /// A job that must complete first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Prerequisite {
