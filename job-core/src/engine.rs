@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::clock::{Clock, IdSource, RandomIds, SystemClock};
 use crate::dispatcher::{Dispatcher, DispatcherSettings};
 use crate::queue::TaskQueue;
@@ -10,6 +12,7 @@ use crate::service::JobService;
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
 use crate::store::JobStore;
+use crate::stower::{Stower, StowerSettings};
 use crate::tracker::{Tracker, TrackerCounts, TrackerSettings};
 
 /// Which parts run, and how.
@@ -19,17 +22,20 @@ pub struct EngineSettings {
     pub dispatcher: Option<DispatcherSettings>,
     /// The tracker; none when another process tracks.
     pub tracker: Option<TrackerSettings>,
+    /// The stower; none when no worker uses a paused queue, or another process stows.
+    pub stower: Option<StowerSettings>,
 }
 
 impl Default for EngineSettings {
     fn default() -> Self {
         let dispatcher = DispatcherSettings::default();
         let tracker = TrackerSettings::new(dispatcher.tracking.tracking_queue.clone());
-        Self { dispatcher: Some(dispatcher), tracker: Some(tracker) }
+        let stower = StowerSettings::new("jobservice-paused-in");
+        Self { dispatcher: Some(dispatcher), tracker: Some(tracker), stower: Some(stower) }
     }
 }
 
-/// A running engine: use cases, dispatcher and tracker over one store and one queue.
+/// A running engine: use cases, dispatcher, tracker and stower over one store and one queue.
 ///
 /// Dropping it does not stop its tasks; [`stop`](Self::stop) does.
 #[derive(Debug)]
@@ -37,7 +43,7 @@ pub struct Engine {
     service: JobService,
     queue: Arc<dyn TaskQueue>,
     shutdown: Shutdown,
-    tracked: Option<tokio::sync::watch::Receiver<TrackerCounts>>,
+    tracked: Option<watch::Receiver<TrackerCounts>>,
 }
 
 impl Engine {
@@ -75,6 +81,11 @@ impl Engine {
             shutdown.spawn(tracker.run(shutdown.child()));
             counts
         });
+        if let Some(settings) = settings.stower {
+            let signals = service.signals().clone();
+            let stower = Stower::new(store(), Arc::clone(&queue), clock(), signals, settings);
+            shutdown.spawn(stower.run(shutdown.child()));
+        }
         Self { service, queue, shutdown, tracked }
     }
 
@@ -96,10 +107,10 @@ impl Engine {
         &self.shutdown
     }
 
-    /// What the tracker has done so far; none when it does not run here.
+    /// What the tracker has done so far, changing with every batch; none when it does not run here.
     #[must_use]
-    pub fn tracked(&self) -> Option<TrackerCounts> {
-        self.tracked.as_ref().map(|counts| *counts.borrow())
+    pub fn tracked(&self) -> Option<watch::Receiver<TrackerCounts>> {
+        self.tracked.clone()
     }
 
     /// Lets every part finish what it has begun, at most `limit`; answers whether all did. What is left is delivered or

@@ -13,6 +13,7 @@ pub mod dispatcher;
 mod engine;
 mod error;
 mod fingerprint;
+mod gather;
 mod id;
 mod job;
 mod lifecycle;
@@ -25,6 +26,7 @@ pub mod service;
 pub mod shutdown;
 pub mod signals;
 pub mod store;
+pub mod stower;
 pub mod tracker;
 pub mod tracking;
 
@@ -32,6 +34,7 @@ pub use clock::{Clock, ClockExt, IdSource, RandomIds, SystemClock, Timestamp};
 pub use engine::{Engine, EngineSettings};
 pub use error::{Error, ErrorKind, Result, RetryClass};
 pub use fingerprint::Fingerprint;
+pub use gather::BatchLimits;
 pub use id::{
     DEFAULT_PARTITION, IdError, JOB_ID_LENGTH_MAX, JobId, JobKey, JobTaskId, PARTITION_ID_LENGTH_MAX,
     PartitionId, TASK_DEPTH_MAX, TASK_NUMBER_MAX, TaskId, TaskPath,

@@ -9,11 +9,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-
 use crate::backoff::Backoff;
-use crate::clock::{Clock, ClockExt};
+use crate::clock::Clock;
 use crate::error::Result;
+use crate::gather::{BatchLimits, next_batch};
 use crate::lifecycle::JobStatus;
 use crate::queue::{ConsumeOptions, Consumer, Delivery, PublishOutcome, Settlement, TaskQueue};
 use crate::recording::RecordOutcome;
@@ -34,12 +33,8 @@ pub struct TrackerSettings {
     pub error_queue: String,
     /// Where messages that cannot be read are put.
     pub reject_queue: String,
-    /// A batch closes with this many deliveries,
-    pub batch_size: usize,
-    /// or when none has come for this long,
-    pub batch_idle: Duration,
-    /// or after this long at most.
-    pub batch_time_max: Duration,
+    /// When a batch closes.
+    pub batch: BatchLimits,
     /// How many deliveries may be in hand; at least the batch size, so that the next batch gathers meanwhile.
     pub prefetch: u16,
 }
@@ -53,9 +48,11 @@ impl TrackerSettings {
             error_queue: format!("{queue}-err"),
             reject_queue: format!("{queue}-reject"),
             queue,
-            batch_size: 1_000,
-            batch_idle: Duration::from_millis(5),
-            batch_time_max: Duration::from_millis(50),
+            batch: BatchLimits {
+                size: 1_000,
+                idle: Duration::from_millis(5),
+                time_max: Duration::from_millis(50),
+            },
             prefetch: 2_000,
         }
     }
@@ -130,37 +127,11 @@ impl Tracker {
     }
 
     async fn consume(&self, mut consumer: Consumer, shutdown: &Shutdown) {
-        loop {
-            let first = tokio::select! {
-                biased;
-                () = shutdown.stopping() => return,
-                first = consumer.next() => first,
-            };
-            let Some(first) = first else { return };
-            let batch = self.gather(first, &mut consumer).await;
+        while let Some(batch) =
+            next_batch(&mut consumer, &self.settings.batch, self.clock.as_ref(), shutdown).await
+        {
             self.process(batch).await;
         }
-    }
-
-    async fn gather(&self, first: Delivery, consumer: &mut Consumer) -> Vec<Delivery> {
-        let deadline = self.clock.now().saturating_add(self.settings.batch_time_max);
-        let mut batch = vec![first];
-        while batch.len() < self.settings.batch_size {
-            // Whatever is at hand costs no timer.
-            if let Some(next) = futures::FutureExt::now_or_never(consumer.next()) {
-                match next {
-                    Some(delivery) => batch.push(delivery),
-                    None => break,
-                }
-                continue;
-            }
-            let left = deadline.since(self.clock.now()).min(self.settings.batch_idle);
-            match self.clock.timeout(left, consumer.next()).await {
-                Ok(Some(delivery)) => batch.push(delivery),
-                Ok(None) | Err(_) => break,
-            }
-        }
-        batch
     }
 
     async fn process(&self, deliveries: Vec<Delivery>) {

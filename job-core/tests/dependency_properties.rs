@@ -1,4 +1,5 @@
 //! Dependencies as graphs: a cycle is refused exactly when there is one, and the walk over dependents finds them all.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,179 @@
+//! Takes the messages of paused jobs off the queue and keeps them in the store until their jobs are resumed.
+//!
+//! Workers put such messages on the paused queue. Whether the job is still paused is the store's answer, never the
+//! message's clock: what arrives after a resume becomes due at once, so that nothing stays behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::backoff::Backoff;
+use crate::clock::Clock;
+use crate::gather::{BatchLimits, next_batch};
+use crate::id::JobTaskId;
+use crate::message::{HEADER_REJECTED, MESSAGE_VERSION, TaskMessage, TaskStatus};
+use crate::queue::{ConsumeOptions, Delivery, Publication, PublishOutcome, Settlement, TaskQueue};
+use crate::shutdown::Shutdown;
+use crate::signals::Signals;
+use crate::store::{JobStore, StowedMessage};
+
+/// How a stower works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StowerSettings {
+    /// The paused queue.
+    pub queue: String,
+    /// Where messages that belong to no job are answered, and those that cannot be read are put.
+    pub error_queue: String,
+    /// When a batch closes.
+    pub batch: BatchLimits,
+}
+
+impl StowerSettings {
+    /// For the messages on `queue`.
+    #[must_use]
+    pub fn new(queue: impl Into<String>) -> Self {
+        let queue = queue.into();
+        let batch =
+            BatchLimits { size: 100, idle: Duration::from_millis(5), time_max: Duration::from_millis(50) };
+        Self { error_queue: format!("{queue}-err"), queue, batch }
+    }
+}
+
+/// Keeps the messages of paused jobs.
+#[derive(Debug)]
+pub struct Stower {
+    store: Arc<dyn JobStore>,
+    queue: Arc<dyn TaskQueue>,
+    clock: Arc<dyn Clock>,
+    signals: Signals,
+    settings: StowerSettings,
+}
+
+impl Stower {
+    /// Wakes the dispatcher through `signals` when a message turns out to be due at once.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn JobStore>,
+        queue: Arc<dyn TaskQueue>,
+        clock: Arc<dyn Clock>,
+        signals: Signals,
+        settings: StowerSettings,
+    ) -> Self {
+        Self { store, queue, clock, signals, settings }
+    }
+
+    /// Works until stopping is asked for; then finishes the batch in hand and returns.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut failures = 0;
+        while !shutdown.is_stopping() {
+            let prefetch = u16::try_from(self.settings.batch.size).unwrap_or(u16::MAX).max(1);
+            match self.queue.consume(&self.settings.queue, ConsumeOptions { prefetch }).await {
+                Ok(mut consumer) => {
+                    while let Some(batch) =
+                        next_batch(&mut consumer, &self.settings.batch, self.clock.as_ref(), &shutdown).await
+                    {
+                        // A store that is away hands the batch back; without the pause it would come back at once.
+                        if self.stow(batch).await {
+                            failures = 0;
+                        } else {
+                            break;
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, queue.name = self.settings.queue, "the paused queue cannot be consumed");
+                }
+            }
+            let wait = Backoff::RECONNECT.wait(failures, 1);
+            failures = failures.saturating_add(1);
+            tokio::select! {
+                () = shutdown.stopping() => {}
+                () = self.clock.sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Whether the batch could be dealt with.
+    async fn stow(&self, batch: Vec<Delivery>) -> bool {
+        let (mut wanted, mut messages, mut unwanted, mut answers) = (vec![], vec![], vec![], vec![]);
+        for delivery in batch {
+            match stowable(&delivery) {
+                Ok(message) => {
+                    messages.push(message);
+                    wanted.push(delivery);
+                }
+                Err(reason) => {
+                    tracing::warn!(queue.name = self.settings.queue, reason, "a message cannot be stowed");
+                    answers.push(answer(&delivery, reason, &self.settings.error_queue));
+                    unwanted.push(delivery);
+                }
+            }
+        }
+        let stowed = self.keep(messages).await;
+        settle(wanted, stowed).await;
+        let answered = self.publish(answers).await;
+        settle(unwanted, answered).await;
+        stowed && answered
+    }
+
+    async fn keep(&self, messages: Vec<StowedMessage>) -> bool {
+        if messages.is_empty() {
+            return true;
+        }
+        match self.store.stow(messages, self.clock.now()).await {
+            Ok(_) => {
+                self.signals.wake_dispatcher();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "messages of paused jobs could not be stowed and are handed back");
+                false
+            }
+        }
+    }
+
+    async fn publish(&self, answers: Vec<Publication>) -> bool {
+        if answers.is_empty() {
+            return true;
+        }
+        let outcomes = self.queue.publish(answers).await;
+        outcomes.is_ok_and(|outcomes| outcomes.iter().all(|outcome| *outcome == PublishOutcome::Confirmed))
+    }
+}
+
+async fn settle(deliveries: Vec<Delivery>, done: bool) {
+    let settlement = if done { Settlement::Ack } else { Settlement::Requeue };
+    if let Err(error) = Delivery::settle_all(deliveries, settlement).await {
+        tracing::warn!(%error, "deliveries could not be settled");
+    }
+}
+
+/// Messaging contract §6.2: the texts are its own.
+fn stowable(delivery: &Delivery) -> Result<StowedMessage, &'static str> {
+    let message =
+        TaskMessage::decode(&delivery.body).map_err(|_| "Unable to stow task. It cannot be read.")?;
+    let tracking = message.tracking.as_ref().ok_or("Unable to stow task. Tracking info not present.")?;
+    let id = tracking.job_task_id.as_deref().filter(|id| !id.is_empty());
+    let id = id.ok_or("Unable to stow task. Job task ID not present.")?;
+    let id: JobTaskId =
+        id.parse().map_err(|_| "Unable to stow task. Failed to parse job ID from job task id.")?;
+    let queue = message.to.clone().filter(|to| !to.is_empty());
+    let queue = queue.ok_or("Unable to stow task. It names no queue to go back to.")?;
+    Ok(StowedMessage { job: id.job, queue, body: delivery.body.clone(), headers: delivery.headers.clone() })
+}
+
+fn answer(delivery: &Delivery, reason: &str, queue: &str) -> Publication {
+    let Ok(mut message) = TaskMessage::decode(&delivery.body) else {
+        let mut aside = Publication::new(queue, delivery.body.clone());
+        aside.headers.insert(HEADER_REJECTED.to_owned(), "TASKMESSAGE_INVALID".to_owned());
+        return aside;
+    };
+    message.version = MESSAGE_VERSION;
+    message.task_classifier = Some("TaskStowingBulkWorker".to_owned());
+    message.task_api_version = 1;
+    message.task_data = Some(Bytes::from(serde_json::json!(reason).to_string()));
+    message.task_status = Some(TaskStatus::ResultFailure);
+    message.to = Some(queue.to_owned());
+    Publication::new(queue, message.encode())
+}
