@@ -1,16 +1,18 @@
-//! The parts of an engine, wired together in one process.
+//! A whole engine inside one process: the use cases, a dispatcher, a tracker, a stower and any number of workers.
+//!
+//! Nothing here that an application could not put together from the parts; it is the usual way to do so.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::clock::{Clock, IdSource, RandomIds, SystemClock};
+use crate::clock::{Clock, IdSource, RandomIds};
 use crate::dispatcher::{Dispatcher, DispatcherSettings};
 use crate::queue::TaskQueue;
 use crate::service::JobService;
 use crate::shutdown::Shutdown;
-use crate::signals::Signals;
 use crate::store::JobStore;
 use crate::stower::{Stower, StowerSettings};
 use crate::tracker::{Tracker, TrackerCounts, TrackerSettings};
@@ -18,75 +20,73 @@ use crate::tracker::{Tracker, TrackerCounts, TrackerSettings};
 /// Which parts run, and how.
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
-    /// The dispatcher; none when another process dispatches.
+    /// What starts tasks; none when another process does. Its tracking queue is the one the tracker consumes.
     pub dispatcher: Option<DispatcherSettings>,
-    /// The tracker; none when another process tracks.
+    /// What records reports; none when another process does.
     pub tracker: Option<TrackerSettings>,
-    /// The stower; none when no worker uses a paused queue, or another process stows.
+    /// What keeps the messages of paused jobs; none when no worker uses a paused queue, or another process stows.
     pub stower: Option<StowerSettings>,
+    /// How long each stage of stopping waits for what is in hand.
+    pub drain: Duration,
 }
 
 impl Default for EngineSettings {
+    /// Every part with its defaults, and ten seconds to stop.
     fn default() -> Self {
         let dispatcher = DispatcherSettings::default();
-        let tracker = TrackerSettings::new(dispatcher.tracking.tracking_queue.clone());
-        let stower = StowerSettings::new("jobservice-paused-in");
-        Self { dispatcher: Some(dispatcher), tracker: Some(tracker), stower: Some(stower) }
+        Self {
+            tracker: Some(TrackerSettings::new(dispatcher.tracking.tracking_queue.clone())),
+            dispatcher: Some(dispatcher),
+            stower: Some(StowerSettings::new("jobservice-paused-in")),
+            drain: Duration::from_secs(10),
+        }
     }
 }
 
-/// A running engine: use cases, dispatcher, tracker and stower over one store and one queue.
-///
-/// Dropping it does not stop its tasks; [`stop`](Self::stop) does.
+/// A running engine. Dropping it asks everything to stop, without waiting.
 #[derive(Debug)]
 pub struct Engine {
     service: JobService,
     queue: Arc<dyn TaskQueue>,
-    shutdown: Shutdown,
+    /// Stopped first: what they have in hand is still recorded.
+    workers: Shutdown,
+    parts: Shutdown,
+    drain: Duration,
     tracked: Option<watch::Receiver<TrackerCounts>>,
 }
 
 impl Engine {
-    /// Starts the parts that `settings` name, on the current tokio runtime, with the system's clock.
+    /// Starts the parts that `settings` name between `store` and `queue`, with the system's clock and random ids. Needs
+    /// a tokio runtime.
     #[must_use]
     pub fn start(store: Arc<dyn JobStore>, queue: Arc<dyn TaskQueue>, settings: EngineSettings) -> Self {
-        let signals = Signals::default();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let service = JobService::new(store).with_clock(Arc::clone(&clock)).with_signals(signals.clone());
-        Self::start_with(service, queue, settings)
+        Self::start_with(JobService::new(store), queue, settings)
     }
 
     /// Starts the parts around a `service` that was set up by the caller; they share its store, clock and signals.
     #[must_use]
     pub fn start_with(service: JobService, queue: Arc<dyn TaskQueue>, settings: EngineSettings) -> Self {
-        let shutdown = Shutdown::new();
+        let parts = Shutdown::new();
         let store = || Arc::clone(service.store());
         let clock = || Arc::clone(service.clock());
+        let signals = || service.signals().clone();
         if let Some(settings) = settings.dispatcher {
             let owner = RandomIds.next();
-            let dispatcher = Dispatcher::new(
-                store(),
-                Arc::clone(&queue),
-                clock(),
-                service.signals().clone(),
-                owner,
-                settings,
-            );
-            shutdown.spawn(dispatcher.run(shutdown.child()));
+            let dispatcher =
+                Dispatcher::new(store(), Arc::clone(&queue), clock(), signals(), owner, settings);
+            parts.spawn(dispatcher.run(parts.clone()));
         }
         let tracked = settings.tracker.map(|settings| {
-            let tracker =
-                Tracker::new(store(), Arc::clone(&queue), clock(), service.signals().clone(), settings);
+            let tracker = Tracker::new(store(), Arc::clone(&queue), clock(), signals(), settings);
             let counts = tracker.counts();
-            shutdown.spawn(tracker.run(shutdown.child()));
+            parts.spawn(tracker.run(parts.clone()));
             counts
         });
         if let Some(settings) = settings.stower {
-            let signals = service.signals().clone();
-            let stower = Stower::new(store(), Arc::clone(&queue), clock(), signals, settings);
-            shutdown.spawn(stower.run(shutdown.child()));
+            let stower = Stower::new(store(), Arc::clone(&queue), clock(), signals(), settings);
+            parts.spawn(stower.run(parts.clone()));
         }
-        Self { service, queue, shutdown, tracked }
+        Self { service, queue, workers: Shutdown::new(), parts, drain: settings.drain, tracked }
     }
 
     /// What clients call.
@@ -101,10 +101,10 @@ impl Engine {
         &self.queue
     }
 
-    /// Owns the engine's tasks. Workers of the same process are spawned on it, to stop with the engine.
+    /// Its clock.
     #[must_use]
-    pub fn shutdown(&self) -> &Shutdown {
-        &self.shutdown
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.service.clock()
     }
 
     /// What the tracker has done so far, changing with every batch; none when it does not run here.
@@ -113,11 +113,30 @@ impl Engine {
         self.tracked.clone()
     }
 
-    /// Lets every part finish what it has begun, at most `limit`; answers whether all did. What is left is delivered or
-    /// dispatched again by whoever runs next.
-    pub async fn stop(self, limit: Duration) -> bool {
-        let drained = self.shutdown.drain(self.service.clock().as_ref(), limit).await;
+    /// Runs something that belongs to the engine and is stopped with its workers, such as a worker's runner or a server
+    /// of its API.
+    pub fn spawn<F>(&self, run: impl FnOnce(Shutdown) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.workers.spawn(run(self.workers.clone()));
+    }
+
+    /// Stops the workers, then the tracker, the dispatcher and the stower, then the queue's consumers; waits for each
+    /// stage to finish what it has in hand, and answers whether all did within the settings' time. What is left is
+    /// delivered or dispatched again by whoever runs next.
+    pub async fn stop(self) -> bool {
+        let clock = self.service.clock().as_ref();
+        let workers = self.workers.drain(clock, self.drain).await;
+        let parts = self.parts.drain(clock, self.drain).await;
         self.queue.close().await;
-        drained
+        workers && parts
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.workers.stop();
+        self.parts.stop();
     }
 }

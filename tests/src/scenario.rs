@@ -42,7 +42,7 @@ impl Scenario {
             let worker =
                 UnreliableWorker::new(Arc::clone(engine.queue()), input, misbehaviour, seed * 31 + worker)
                     .sharing_failures(&failed_once);
-            engine.shutdown().spawn(worker.run(engine.shutdown().child()));
+            engine.spawn(|shutdown| worker.run(shutdown));
         }
         Self { engine, input: input.to_owned() }
     }
@@ -101,7 +101,7 @@ impl Scenario {
     pub async fn stop_and_verify(self, partitions: &[&str]) -> TrackerCounts {
         let store = Arc::clone(self.engine.service().store());
         let counts = self.engine.tracked();
-        assert!(self.engine.stop(Duration::from_secs(20)).await, "the engine did not stop in time");
+        assert!(self.engine.stop().await, "the engine did not stop in time");
         for partition in partitions {
             let partition = PartitionId::new(partition).expect("a valid id");
             let drift = loop {

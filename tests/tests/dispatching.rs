@@ -1,0 +1,171 @@
+//! From the outbox to the queue, with the clock in our hands.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use job_core::clock::ManualClock;
+use job_core::dispatcher::{DispatchStep, Dispatcher, DispatcherSettings, TrackingSettings};
+use job_core::message::{TaskMessage, TaskStatus};
+use job_core::queue::{ConsumeOptions, Delivery, TaskQueue};
+use job_core::store::Action;
+use job_core::{IdSource, JobKey, JobService, JobStatus, NewJob, RandomIds, Signals, TaskSpec, Timestamp};
+use job_queue_memory::{MemoryQueue, MemoryQueueOptions};
+use job_store_memory::MemoryStore;
+
+struct Bench {
+    clock: Arc<ManualClock>,
+    queue: Arc<MemoryQueue>,
+    service: JobService,
+}
+
+impl Bench {
+    fn new(options: MemoryQueueOptions) -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_732_406_400_000)));
+        let queue = Arc::new(MemoryQueue::with_options(options));
+        let service = JobService::new(Arc::new(MemoryStore::new())).with_clock(Arc::clone(&clock) as _);
+        Self { clock, queue, service }
+    }
+
+    fn dispatcher(&self) -> Dispatcher {
+        let tracking = TrackingSettings {
+            service_url: Some("http://job-service:8080/job-service/v1".to_owned()),
+            ..TrackingSettings::default()
+        };
+        Dispatcher::new(
+            Arc::clone(self.service.store()),
+            Arc::clone(&self.queue) as _,
+            Arc::clone(&self.clock) as _,
+            Signals::default(),
+            RandomIds.next(),
+            DispatcherSettings { tracking, ..DispatcherSettings::default() },
+        )
+    }
+
+    async fn dispatch(&self) -> DispatchStep {
+        self.dispatcher().dispatch_due().await.unwrap()
+    }
+
+    async fn create(&self, job: NewJob) -> JobKey {
+        let key = job.key.clone();
+        self.service.create(job).await.unwrap();
+        key
+    }
+
+    async fn take(&self, queue: &str) -> Vec<Delivery> {
+        let waiting = self.queue.depth(queue).await.unwrap().unwrap_or(0);
+        let consumer = self.queue.consume(queue, ConsumeOptions { prefetch: 100 }).await.unwrap();
+        consumer.take(usize::try_from(waiting).unwrap()).collect().await
+    }
+}
+
+fn job(name: &str) -> NewJob {
+    let task = TaskSpec { target: Some("w-out".into()), ..TaskSpec::json("W", "w-in", &"payload").unwrap() };
+    NewJob::new(JobKey::parse("acme", name).unwrap(), task)
+}
+
+#[tokio::test]
+async fn the_first_message_is_the_contracts() {
+    let bench = Bench::new(MemoryQueueOptions::default());
+    let mut wanted = job("j b");
+    wanted.correlation_id = Some("c-1".into());
+    wanted.task.data = bytes::Bytes::from_static(b"\xff\x00 not text");
+    let key = bench.create(wanted).await;
+    assert_eq!(bench.dispatch().await.taken, 1);
+    let delivery = bench.take("w-in").await.pop().unwrap();
+    let message = TaskMessage::decode(&delivery.body).unwrap();
+    let expected = format!(
+        concat!(
+            r#"{{"version":3,"taskId":"{}","taskClassifier":"W","taskApiVersion":1,"taskData":"/wAgbm90IHRleHQ=","#,
+            r#""taskStatus":"NEW_TASK","context":{{}},"to":"w-in","tracking":{{"jobTaskId":"acme:j b","#,
+            r#""lastStatusCheckTime":1732406400000,"statusCheckIntervalMillis":5000,"#,
+            r#""statusCheckUrl":"http://job-service:8080/job-service/v1/partitions/acme/jobs/j%20b/status","#,
+            r#""trackingPipe":"jobtracking-in","trackTo":"w-out"}},"sourceInfo":null,"priority":null,"correlationId":"c-1"}}"#,
+        ),
+        message.task_id
+    );
+    assert_eq!(String::from_utf8_lossy(&delivery.body), expected);
+    assert_eq!(message.task_status, Some(TaskStatus::NewTask));
+    let stored = bench.service.get(&key).await.unwrap();
+    assert_eq!((stored.status, stored.start_time), (JobStatus::Waiting, Some(bench.service.now())));
+}
+
+#[tokio::test]
+async fn a_message_the_queue_refuses_is_kept_shown_and_tried_again() {
+    let bench = Bench::new(MemoryQueueOptions { declare_on_publish: false, ..MemoryQueueOptions::default() });
+    let key = bench.create(job("j")).await;
+    bench.dispatch().await;
+    let stored = bench.service.get(&key).await.unwrap();
+    let problem = stored.dispatch_problem.unwrap();
+    assert_eq!((problem.attempts, problem.reason.as_str()), (1, "the queue does not exist"));
+    assert_eq!(stored.start_time, None);
+    let step = bench.dispatch().await;
+    assert_eq!((step.taken, step.next_due), (0, Some(problem.retry_at)));
+    bench.queue.declare("w-in").await.unwrap();
+    bench.clock.advance(problem.retry_at.since(bench.service.now()));
+    assert_eq!(bench.dispatch().await.taken, 1);
+    let stored = bench.service.get(&key).await.unwrap();
+    assert!(stored.dispatch_problem.is_none() && stored.start_time.is_some());
+    assert_eq!(bench.take("w-in").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_dispatcher_that_dies_before_it_settles_is_followed_by_the_same_message() {
+    let bench = Bench::new(MemoryQueueOptions::default());
+    bench.create(job("j")).await;
+    let store = bench.service.store();
+    let claim = job_core::store::ClaimRequest {
+        owner: RandomIds.next(),
+        now: bench.service.now(),
+        lease: Duration::from_secs(30),
+        limit: 10,
+    };
+    let lost = store.claim(claim).await.unwrap();
+    assert_eq!(lost.entries.len(), 1);
+    assert_eq!(bench.dispatch().await.taken, 0, "leased");
+    bench.clock.advance(Duration::from_secs(31));
+    assert_eq!(bench.dispatch().await.taken, 1);
+    let delivery = bench.take("w-in").await.pop().unwrap();
+    let job_core::store::OutboxContent::Start { task_id, .. } = &lost.entries[0].content else {
+        panic!("a start")
+    };
+    assert_eq!(TaskMessage::decode(&delivery.body).unwrap().task_id, task_id.to_string());
+}
+
+#[tokio::test]
+async fn paused_jobs_are_held_and_cancelled_ones_forgotten() {
+    let bench = Bench::new(MemoryQueueOptions::default());
+    let paused = bench.create(job("paused")).await;
+    let cancelled = bench.create(job("cancelled")).await;
+    bench.service.act(&paused, Action::Pause).await.unwrap();
+    bench.service.act(&cancelled, Action::Cancel).await.unwrap();
+    assert_eq!(bench.dispatch().await.taken, 0);
+    bench.service.act(&paused, Action::Resume).await.unwrap();
+    assert_eq!(bench.service.status(&paused).await.unwrap(), JobStatus::Waiting);
+    assert_eq!(bench.dispatch().await.taken, 1);
+    bench.service.act(&paused, Action::Pause).await.unwrap();
+    bench.service.act(&paused, Action::Resume).await.unwrap();
+    assert_eq!(bench.service.status(&paused).await.unwrap(), JobStatus::Active, "its task is on the queue");
+    assert_eq!(bench.dispatch().await.taken, 0, "and is not put there again");
+}
+
+#[tokio::test]
+async fn many_dispatchers_publish_each_message_once() {
+    let bench = Bench::new(MemoryQueueOptions::default());
+    let jobs = (0..5_000).map(|i| job(&format!("j{i}"))).collect();
+    bench.service.create_all(jobs).await.unwrap();
+    let drain = |dispatcher: Dispatcher| async move {
+        let mut taken = 0;
+        loop {
+            match dispatcher.dispatch_due().await.unwrap().taken {
+                0 => return taken,
+                some => taken += some,
+            }
+        }
+    };
+    let dispatchers: Vec<_> = (0..4).map(|_| drain(bench.dispatcher())).collect();
+    let taken: usize = futures::future::join_all(dispatchers).await.into_iter().sum();
+    assert_eq!(taken, 5_000);
+    assert_eq!(bench.queue.depth("w-in").await.unwrap(), Some(5_000));
+}
