@@ -1,0 +1,441 @@
+//! The built-in functions, but for those on times.
+
+use jslt::{Context, Script};
+use serde_json::{Value, json};
+
+use crate::support::{Dice, check, check_failures};
+
+#[test]
+fn general() {
+    check(&[
+        ("contains(2, [1, 2])", "null", "true"),
+        ("contains(3, [1, 2])", "null", "false"),
+        ("contains(2.0, [1, 2])", "null", "false"),
+        ("contains(null, [null])", "null", "true"),
+        ("contains([1], [[1]])", "null", "true"),
+        ("contains(\"a\", {\"a\" : 1})", "null", "true"),
+        ("contains(1, {\"1\" : 1})", "null", "true"),
+        ("contains(\"b\", {\"a\" : 1})", "null", "false"),
+        ("contains(null, {\"null\" : 1})", "null", "false"),
+        ("contains(\"ell\", \"hello\")", "null", "true"),
+        ("contains(12, \"x123\")", "null", "true"),
+        ("contains(null, \"null\")", "null", "false"),
+        ("contains(\"\", \"abc\")", "null", "true"),
+        ("contains(1, null)", "null", "false"),
+        ("size([1, 2])", "null", "2"),
+        ("size({\"a\" : 1})", "null", "1"),
+        ("size(\"åb😀\")", "null", "4"),
+        ("size(\"\")", "null", "0"),
+        ("size(null)", "null", "null"),
+        ("fallback(null, 1)", "null", "1"),
+        ("fallback(null, [], {}, \"x\", error(\"not reached\"))", "null", "\"x\""),
+        ("fallback(false, 1)", "null", "false"),
+        ("fallback(\"\", 1)", "null", "\"\""),
+        ("fallback(0, 1)", "null", "0"),
+        ("fallback(null, [])", "null", "null"),
+        ("min(1, 2)", "null", "1"),
+        ("min(2, 1.5)", "null", "1.5"),
+        ("min(\"a\", \"b\")", "null", "\"a\""),
+        ("min(1, null)", "null", "null"),
+        ("max(1, 2)", "null", "2"),
+        ("max(1, 1.0)", "null", "1.0"),
+        ("max(\"a\", \"b\")", "null", "\"b\""),
+        ("max(null, 2)", "null", "null"),
+        ("boolean(null)", "null", "false"),
+        ("boolean(\"x\")", "null", "true"),
+        ("boolean([])", "null", "false"),
+        ("boolean([0])", "null", "true"),
+        ("boolean({})", "null", "false"),
+        ("boolean(0.0)", "null", "false"),
+        ("not(null)", "null", "true"),
+        ("not(1)", "null", "false"),
+        ("is-boolean(false)", "null", "true"),
+        ("is-boolean(null)", "null", "false"),
+        ("is-boolean(0)", "null", "false"),
+        ("is-object({})", "null", "true"),
+        ("is-object([])", "null", "false"),
+        ("is-array([])", "null", "true"),
+        ("is-array({})", "null", "false"),
+        ("is-string(\"\")", "null", "true"),
+        ("is-string(1)", "null", "false"),
+        ("get-key(., \"a\")", "{\"a\":1}", "1"),
+        ("get-key(., \"b\")", "{\"a\":1}", "null"),
+        ("get-key(., \"b\", 7)", "{\"a\":1}", "7"),
+        ("get-key(., \"a\", 7)", "{\"a\":null}", "null"),
+        ("get-key(., 1)", "{\"1\":5}", "5"),
+        ("get-key(., null, 7)", "{\"a\":1}", "null"),
+        ("get-key(null, \"a\", 7)", "null", "null"),
+    ]);
+    check_failures(&[
+        ("contains(1, 2)", "Contains cannot operate on 2 at line 1, column 1"),
+        ("size(true)", "Function size() cannot work on true at line 1, column 1"),
+        ("error(\"gone\")", "error: gone"),
+        ("1 + error(12)", "error: 12"),
+        ("error({\"a\" : \"b\"})", "error: {\"a\":\"b\"}"),
+        ("min(1, \"a\")", "Can't compare 1 and \"a\" at line 1, column 1"),
+        ("get-key([1], \"a\")", "get-key: can't look up keys in [1] at line 1, column 1"),
+    ]);
+}
+
+#[test]
+fn numbers() {
+    check(&[
+        ("is-number(1)", "null", "true"),
+        ("is-number(1.5)", "null", "true"),
+        ("is-number(\"1\")", "null", "false"),
+        ("is-integer(1)", "null", "true"),
+        ("is-integer(1.0)", "null", "false"),
+        ("is-integer(.)", "18446744073709551615", "true"),
+        ("is-decimal(1.0)", "null", "true"),
+        ("is-decimal(1)", "null", "false"),
+        ("is-decimal(null)", "null", "false"),
+        ("number(5)", "null", "5"),
+        ("number(5.5)", "null", "5.5"),
+        ("number(null)", "null", "null"),
+        ("number(\"17\")", "null", "17"),
+        ("number(\"-17\")", "null", "-17"),
+        ("number(\"007\")", "null", "7"),
+        ("number(\"2.50\")", "null", "2.5"),
+        ("number(\"-0.25\")", "null", "-0.25"),
+        ("number(\"1e3\")", "null", "1000.0"),
+        ("number(\"1.5E-2\")", "null", "0.015"),
+        ("number(\"5e+1\")", "null", "50.0"),
+        ("number(\"9223372036854775807\")", "null", "9223372036854775807"),
+        ("number(\"99999999999999999999\")", "null", "1e20"),
+        ("number(\"x\", 3)", "null", "3"),
+        ("number(\"\", null)", "null", "null"),
+        ("number([], 3)", "null", "3"),
+        ("number(null, 3)", "null", "3"),
+        ("number(\"4\", 3)", "null", "4"),
+        ("number(\"1e999\", 3)", "null", "3"),
+        ("round(2.5)", "null", "3"),
+        ("round(-2.5)", "null", "-2"),
+        ("round(2.49)", "null", "2"),
+        ("round(7)", "null", "7"),
+        ("round(1e300)", "null", "9223372036854775807"),
+        ("round(9007199254740993)", "null", "9007199254740993"),
+        ("floor(2.9)", "null", "2"),
+        ("floor(-2.1)", "null", "-3"),
+        ("floor(null)", "null", "null"),
+        ("ceiling(2.1)", "null", "3"),
+        ("ceiling(-2.9)", "null", "-2"),
+        ("ceiling(4)", "null", "4"),
+        ("sum([])", "null", "0"),
+        ("sum([1, 2, 3])", "null", "6"),
+        ("sum([1, 2.0])", "null", "3.0"),
+        ("sum(null)", "null", "null"),
+        ("sum([9223372036854775807, 9223372036854775807])", "null", "9223372036854775807"),
+        ("mod(7, 3)", "null", "1"),
+        ("mod(-7, 3)", "null", "2"),
+        ("mod(7, -3)", "null", "1"),
+        ("mod(-7, -3)", "null", "2"),
+        ("mod(6, 3)", "null", "0"),
+        ("mod(null, 3)", "null", "null"),
+        ("mod(7, null)", "null", "null"),
+        ("mod(-9223372036854775808, -1)", "null", "0"),
+        ("hash-int(null)", "null", "null"),
+        ("hash-int(1)", "null", "49"),
+        ("hash-int(\"\")", "null", "1088"),
+        ("hash-int(\"a\")", "null", "35715"),
+        ("hash-int([])", "null", "2914"),
+        ("hash-int({})", "null", "3938"),
+        ("hash-int({\"a\":1,\"b\":2})", "null", "1268505936"),
+        ("hash-int(.) == hash-int({\"a\":1,\"b\":2})", "{\"b\":2,\"a\":1}", "true"),
+        ("hash-int([1,2]) == hash-int([2,1])", "null", "false"),
+    ]);
+    check_failures(&[
+        ("number(\"x\")", "number(x) failed: not a number at line 1, column 1"),
+        ("number(\"\")", "number() failed: not a number at line 1, column 1"),
+        ("number(\"1.\")", "number(1.) failed..."),
+        ("number(\".5\")", "number(.5) failed..."),
+        ("number(\"1e\")", "number(1e) failed..."),
+        ("number(\"+1\")", "number(+1) failed..."),
+        ("number(\" 1\")", "number( 1) failed..."),
+        ("number(\"NaN\")", "number(NaN) failed..."),
+        ("number(\"inf\")", "number(inf) failed..."),
+        ("number([1])", "Can't convert [1] to number at line 1, column 1"),
+        ("round(\"1\")", "round() cannot round a non-number: \"1\" at line 1, column 1"),
+        ("floor({})", "floor() cannot round a non-number: {} at line 1, column 1"),
+        ("ceiling(true)", "ceiling() cannot round a non-number: true at line 1, column 1"),
+        ("sum(1)", "sum(): argument must be array, was 1 at line 1, column 1"),
+        ("sum([1, \"2\"])", "sum(): array must contain numbers, found \"2\" at line 1, column 1"),
+        ("mod(1, 0)", "mod(): cannot divide by zero at line 1, column 1"),
+        ("mod(1.5, 2)", "mod(): operands must be integral types at line 1, column 1"),
+        ("mod(true, 2)", "mod(): dividend cannot be a non-number: true at line 1, column 1"),
+        ("mod(2, \"x\")", "mod(): divisor cannot be a non-number: \"x\" at line 1, column 1"),
+        ("random()", "random() needs a source of randomness..."),
+    ]);
+}
+
+#[test]
+fn strings() {
+    check(&[
+        ("string(\"a\")", "null", "\"a\""),
+        ("string(1)", "null", "\"1\""),
+        ("string(1.0)", "null", "\"1.0\""),
+        ("string(1234567.5)", "null", "\"1234567.5\""),
+        ("string(12345678.5)", "null", "\"1.23456785E7\""),
+        ("string(100000000000000000000.0)", "null", "\"1.0E20\""),
+        ("string(0.001)", "null", "\"0.001\""),
+        ("string(0.00025)", "null", "\"2.5E-4\""),
+        ("string(-0.0)", "null", "\"-0.0\""),
+        ("string(0.1 + 0.2)", "null", "\"0.30000000000000004\""),
+        ("string(null)", "null", "\"null\""),
+        ("string(true)", "null", "\"true\""),
+        ("string([1, \"x\", {\"a\" : null}])", "null", "\"[1,\\\"x\\\",{}]\""),
+        ("string(.)", "{\"b\":1,\"a\":[true]}", "\"{\\\"b\\\":1,\\\"a\\\":[true]}\""),
+        ("string([\"\\u0001\\n\\\"\\\\/é\"])", "null", "\"[\\\"\\\\u0001\\\\n\\\\\\\"\\\\\\\\/é\\\"]\""),
+        ("join([\"a\", \"b\"], \", \")", "null", "\"a, b\""),
+        ("join([], \",\")", "null", "\"\""),
+        ("join([1, null, \"x\"], \"-\")", "null", "\"1-null-x\""),
+        ("join([1, 2], null)", "null", "\"1null2\""),
+        ("join(null, \",\")", "null", "null"),
+        ("lowercase(\"ÅBc\")", "null", "\"åbc\""),
+        ("lowercase(null)", "null", "null"),
+        ("lowercase(true)", "null", "\"true\""),
+        ("uppercase(\"åbC\")", "null", "\"ÅBC\""),
+        ("uppercase(\"ß\")", "null", "\"SS\""),
+        ("uppercase(null)", "null", "null"),
+        ("sha256-hex(\"\")", "null", "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\""),
+        (
+            "sha256-hex(\"abc\")",
+            "null",
+            "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"",
+        ),
+        ("sha256-hex(7) == sha256-hex(\"7\")", "null", "true"),
+        ("sha256-hex(null)", "null", "null"),
+        ("starts-with(\"hello\", \"he\")", "null", "true"),
+        ("starts-with(\"hello\", \"lo\")", "null", "false"),
+        ("starts-with(null, \"x\")", "null", "false"),
+        ("starts-with(123, 12)", "null", "true"),
+        ("ends-with(\"hello\", \"lo\")", "null", "true"),
+        ("ends-with(\"hello\", \"he\")", "null", "false"),
+        ("ends-with(null, \"x\")", "null", "false"),
+        ("from-json(\"{\\\"a\\\":[1,2.0,null]}\")", "null", "{\"a\":[1,2.0,null]}"),
+        ("from-json(\"\")", "null", "null"),
+        ("from-json(\"  \")", "null", "null"),
+        ("from-json(null)", "null", "null"),
+        ("from-json(\"[1\", \"bad\")", "null", "\"bad\""),
+        ("from-json(\"1 2\")", "null", "1"),
+        ("from-json(12)", "null", "12"),
+        ("to-json({\"a\" : [1, 2.5, \"x\"]})", "null", "\"{\\\"a\\\":[1,2.5,\\\"x\\\"]}\""),
+        ("to-json(\"x\")", "null", "\"\\\"x\\\"\""),
+        ("to-json(null)", "null", "\"null\""),
+        ("from-json(to-json(.)) == .", "{\"a\":[1,{\"b\":null}]}", "true"),
+        ("trim(\" \\t a b \\n\")", "null", "\"a b\""),
+        ("trim(\"\\u00a0a\")", "null", "\"\u{A0}a\""),
+        ("trim(null)", "null", "null"),
+        ("trim(5)", "null", "\"5\""),
+        ("uuid(null, null)", "null", "\"00000000-0000-0000-0000-000000000000\""),
+        ("uuid(0, 0)", "null", "\"00000000-0000-1000-8000-000000000000\""),
+        ("uuid(1234567890, 1234567890)", "null", "\"00000000-4996-102d-8000-0000499602d2\""),
+        ("uuid(-1, -1)", "null", "\"ffffffff-ffff-1fff-bfff-ffffffffffff\""),
+        ("uuid(null, 5)", "null", "\"00000000-0000-1000-8000-000000000005\""),
+    ]);
+    check_failures(&[
+        ("join(\"a\", \",\")", "Cannot convert \"a\" to array at line 1, column 1"),
+        ("from-json(\"[1\")", "from-json can't parse \"[1\": EOF..."),
+        ("from-json(\"1e999\")", "from-json can't parse \"1e999\"..."),
+        ("uuid()", "uuid() needs a source of randomness..."),
+        ("uuid({}, 1)", "Can't convert {} to number at line 1, column 1"),
+    ]);
+}
+
+#[test]
+fn regular_expressions() {
+    check(&[
+        ("test(\"abc123\", \"\\\\d+\")", "null", "true"),
+        ("test(\"abc\", \"\\\\d\")", "null", "false"),
+        ("test(\"abc\", \"^b\")", "null", "false"),
+        ("test(\"abc\", \"^abc$\")", "null", "true"),
+        ("test(null, \"x\")", "null", "false"),
+        ("test(12345, \"^[0-9]+$\")", "null", "true"),
+        // Digits, letters and white space are those of ASCII.
+        ("test(\"\u{663}\", \"\\\\d\")", "null", "false"),
+        ("test(\"å\", \"\\\\w\")", "null", "false"),
+        ("test(\"\u{A0}\", \"\\\\s\")", "null", "false"),
+        ("test(\"å\", \"[\\\\w]\")", "null", "false"),
+        ("test(\"a-b\", \"^[\\\\w-]+$\")", "null", "true"),
+        ("test(\"a.b\", \"^[\\\\w-.]+$\")", "null", "true"),
+        ("test(\"a--b\", \"^[a--b]+$\")", "null", "true"),
+        ("test(\"x\\ry\", \"x.y\")", "null", "false"),
+        ("test(\"x\\ny\", \"(?s)x.y\")", "null", "true"),
+        ("test(\"ABC\", \"(?i)abc\")", "null", "true"),
+        ("test(\"ABC\", \"(?iu:a)BC\")", "null", "true"),
+        ("test(\"a\\nb\", \"(?m)^b$\")", "null", "true"),
+        ("test(\"a+b\", \"\\\\Qa+b\\\\E\")", "null", "true"),
+        ("test(\"a<b\", \"a\\\\<b\")", "null", "true"),
+        ("test(\"a]b\", \"[]]\")", "null", "true"),
+        ("test(\"q\", \"[a-z&&[^aeiou]]\")", "null", "true"),
+        ("test(\"e\", \"[a-z&&[^aeiou]]\")", "null", "false"),
+        ("test(\"É\", \"\\\\p{Lu}\")", "null", "true"),
+        ("test(\"É\", \"\\\\p{Upper}\")", "null", "false"),
+        ("test(\"é\", \"\\\\p{IsAlphabetic}\")", "null", "true"),
+        ("test(\"é\", \"\\\\u00e9\")", "null", "true"),
+        ("test(\"é\", \"\\\\x{e9}\")", "null", "true"),
+        ("test(\"a b\", \"\\\\bb\\\\b\")", "null", "true"),
+        ("test(\"aaa\", \"^a{3}$\")", "null", "true"),
+        ("test(\"a{\", \"a\\\\{\")", "null", "true"),
+        ("test(\"a\\r\\nb\", \"a\\\\Rb\")", "null", "true"),
+        ("test(\"x-y\", .)", "\"x.y\"", "true"),
+        (
+            "capture(\"2024-05\", \"(?<year>\\\\d+)-(?<month>\\\\d+)\")",
+            "null",
+            "{\"month\":\"05\",\"year\":\"2024\"}",
+        ),
+        ("capture(\"xyz\", \"(?<n>\\\\d+)\")", "null", "{}"),
+        ("capture(null, \"(?<n>x)\")", "null", "null"),
+        ("capture(\"b\", \"(?<x>a)|(?<y>b)\")", "null", "{\"x\":null,\"y\":\"b\"}"),
+        ("capture(\"ab\", \"(a)(?<y>b)\")", "null", "{\"y\":\"b\"}"),
+        ("capture(55, \"(?<all>.+)\")", "null", "{\"all\":\"55\"}"),
+        ("split(\"a,b,c\", \",\")", "null", "[\"a\",\"b\",\"c\"]"),
+        ("split(\"a1b22c\", \"\\\\d+\")", "null", "[\"a\",\"b\",\"c\"]"),
+        ("split(\",a,,b,,\", \",\")", "null", "[\"\",\"a\",\"\",\"b\"]"),
+        ("split(\",,\", \",\")", "null", "[]"),
+        ("split(\"\", \",\")", "null", "[\"\"]"),
+        ("split(\"abc\", \",\")", "null", "[\"abc\"]"),
+        ("split(\"abc\", \"\")", "null", "[\"a\",\"b\",\"c\"]"),
+        ("split(\"abc\", \"b*\")", "null", "[\"a\",\"\",\"c\"]"),
+        ("split(\"a.b\", \"\\\\.\")", "null", "[\"a\",\"b\"]"),
+        ("split(\"å,é\", \"\")", "null", "[\"å\",\",\",\"é\"]"),
+        ("split(null, \",\")", "null", "null"),
+        ("split(112, 1)", "null", "[\"\",\"\",\"2\"]"),
+        ("replace(\"a-b-c\", \"-\", \"+\")", "null", "\"a+b+c\""),
+        ("replace(\"a1b22\", \"\\\\d+\", \"#\")", "null", "\"a#b#\""),
+        ("replace(\"abc\", \"x\", \"y\")", "null", "\"abc\""),
+        ("replace(\"abc\", \"b\", \"\")", "null", "\"ac\""),
+        ("replace(\"abc\", \"(b)\", \"$1$1\")", "null", "\"a$1$1c\""),
+        ("replace(\"  x\", \"^\\\\s+\", \"\")", "null", "\"x\""),
+        ("replace(121, 2, 3)", "null", "\"131\""),
+        ("replace(121, 5, 3)", "null", "\"121\""),
+        ("replace(null, \"a\", \"b\")", "null", "null"),
+        ("replace(\"a\", \"a\", null)", "null", "\"null\""),
+    ]);
+    check_failures(&[
+        ("test(\"a\", null + null)", "test() can't match against null regexp at line 1, column 1"),
+        ("test(\"a\", \"(\" + \"\")", "Syntax error in regular expression '('..."),
+        (
+            "replace(\"abc\", \"x?\", \"-\")",
+            "Regexp x? in replace() matched empty string in '\"abc\"' at line 1, column 1",
+        ),
+        ("replace(\"123\", \"\\\\d*\", \"-\")", "Regexp \\d* in replace() matched empty string..."),
+    ]);
+}
+
+#[test]
+fn arrays() {
+    check(&[
+        ("array([1])", "null", "[1]"),
+        ("array(null)", "null", "null"),
+        ("array(.)", "{\"a\":1}", "[{\"key\":\"a\",\"value\":1}]"),
+        ("array({})", "null", "[]"),
+        ("flatten([1, [2, [3, []]], 4])", "null", "[1,2,3,4]"),
+        ("flatten([{\"a\":[1]}])", "null", "[{\"a\":[1]}]"),
+        ("flatten([])", "null", "[]"),
+        ("flatten(null)", "null", "null"),
+        ("all([true, 1, \"x\"])", "null", "true"),
+        ("all([true, 0])", "null", "false"),
+        ("all([])", "null", "true"),
+        ("all(null)", "null", "null"),
+        ("any([false, 0, \"\"])", "null", "false"),
+        ("any([false, 5])", "null", "true"),
+        ("any([])", "null", "false"),
+        ("any(null)", "null", "null"),
+        ("zip([1, 2], [\"a\", \"b\"])", "null", "[[1,\"a\"],[2,\"b\"]]"),
+        ("zip([], [])", "null", "[]"),
+        ("zip(null, [1])", "null", "null"),
+        ("zip([1], null)", "null", "null"),
+        (
+            "zip-with-index([\"a\", null])",
+            "null",
+            "[{\"index\":0,\"value\":\"a\"},{\"index\":1,\"value\":null}]",
+        ),
+        ("zip-with-index([])", "null", "[]"),
+        ("zip-with-index(null)", "null", "null"),
+        ("index-of([1, 2, 2], 2)", "null", "1"),
+        ("index-of([1, 2], 2.0)", "null", "1"),
+        ("index-of([1, 2], 3)", "null", "-1"),
+        ("index-of([1, null], null)", "null", "1"),
+        ("index-of([[1], {\"a\":2}], {\"a\":2})", "null", "1"),
+        ("index-of(null, 1)", "null", "null"),
+    ]);
+    check_failures(&[
+        ("array(\"x\")", "array() cannot convert \"x\" at line 1, column 1"),
+        ("flatten({})", "flatten() cannot operate on {} at line 1, column 1"),
+        ("all(\"x\")", "all() requires an array, not \"x\" at line 1, column 1"),
+        ("any(5)", "any() requires an array, not 5 at line 1, column 1"),
+        ("zip([1], [])", "zip() arrays were of unequal size at line 1, column 1"),
+        ("zip(1, [])", "zip() requires arrays at line 1, column 1"),
+        ("zip-with-index(\"x\")", "zip-with-index() argument must be an array at line 1, column 1"),
+        ("index-of(\"x\", \"x\")", "index-of() first argument must be an array at line 1, column 1"),
+    ]);
+}
+
+#[test]
+fn urls() {
+    check(&[
+        ("parse-url(\"http://h.org\")", "null", "{\"host\":\"h.org\",\"scheme\":\"http\"}"),
+        (
+            "parse-url(\"https://u:p@h.org:8443/a/b;c?x=1&y=a%20b+c&x=2&z&w=#top\")",
+            "null",
+            "{\"host\":\"h.org\",\"port\":8443,\"path\":\"/a/b;c\",\"scheme\":\"https\",\
+             \"query\":\"x=1&y=a%20b+c&x=2&z&w=\",\
+             \"parameters\":{\"x\":[\"1\",\"2\"],\"y\":[\"a b c\"],\"z\":[null],\"w\":[null]},\
+             \"fragment\":\"top\",\"userinfo\":\"u:p\"}",
+        ),
+        (
+            "parse-url(\"http://h/#\")",
+            "null",
+            "{\"host\":\"h\",\"path\":\"/\",\"scheme\":\"http\",\"fragment\":\"\"}",
+        ),
+        (
+            "parse-url(\"http://h?x\")",
+            "null",
+            "{\"host\":\"h\",\"scheme\":\"http\",\"query\":\"x\",\"parameters\":{\"x\":[null]}}",
+        ),
+        ("parse-url(\"file:///etc/hosts\")", "null", "{\"path\":\"/etc/hosts\",\"scheme\":\"file\"}"),
+        ("parse-url(\"mailto:a@b\")", "null", "{\"path\":\"a@b\",\"scheme\":\"mailto\"}"),
+        ("parse-url(\"HTTP://H/\")", "null", "{\"host\":\"H\",\"path\":\"/\",\"scheme\":\"http\"}"),
+        (
+            "parse-url(\"http://[::1]:8/\")",
+            "null",
+            "{\"host\":\"[::1]\",\"port\":8,\"path\":\"/\",\"scheme\":\"http\"}",
+        ),
+        ("parse-url(\" http://h/ \").host", "null", "\"h\""),
+        ("parse-url(\"http://h:/\").port", "null", "null"),
+        (
+            "parse-url(\"http://h/?a=%C3%A9&&=b\").parameters",
+            "null",
+            "{\"a\":[\"é\"],\"\":[null],\"=b\":[null]}",
+        ),
+        ("parse-url(null)", "null", "null"),
+    ]);
+    check_failures(&[
+        ("parse-url(\"nowhere\")", "Can't parse nowhere: no protocol: nowhere at line 1, column 1"),
+        ("parse-url(\"gopher://h\")", "Can't parse gopher://h: unknown protocol: gopher..."),
+        ("parse-url(\"http://h:x/\")", "Can't parse http://h:x/: invalid port: x..."),
+        ("parse-url(\"http://h/?a=%zz\")", "Can't parse http://h/?a=%zz: illegal characters..."),
+        ("parse-url(12)", "Can't parse 12..."),
+    ]);
+}
+
+#[test]
+fn chance_comes_from_the_context() {
+    let dice = Dice::new(7);
+    let random = || dice.roll();
+    let context = Context::default().with_random(&random);
+    let run = |text: &str| Script::compile(text).unwrap().evaluate(&Value::Null, &context).unwrap();
+    for _ in 0..100 {
+        let value = run("random()").as_f64().unwrap();
+        assert!((0.0..1.0).contains(&value));
+        let id = run("uuid()");
+        assert_eq!(
+            run(&format!(
+                "test({id}, \"^[0-9a-f]{{8}}-[0-9a-f]{{4}}-4[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}$\")"
+            )),
+            json!(true)
+        );
+    }
+    assert_ne!(run("uuid()"), run("uuid()"));
+    assert_ne!(run("uuid(1)"), run("uuid(1)"));
+}
