@@ -2,7 +2,6 @@
 //!
 //! Nothing here that an application could not put together from the parts; it is the usual way to do so.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::shutdown::Shutdown;
 use crate::store::JobStore;
 use crate::stower::{Stower, StowerSettings};
 use crate::tracker::{Tracker, TrackerCounts, TrackerSettings};
+use crate::worker::{Runner, RunnerBuilder, RunnerMonitor, StoreStatus};
 
 /// Which parts run, and how.
 #[derive(Debug, Clone)]
@@ -26,24 +26,44 @@ pub struct EngineSettings {
     pub tracker: Option<TrackerSettings>,
     /// What keeps the messages of paused jobs; none when no worker uses a paused queue, or another process stows.
     pub stower: Option<StowerSettings>,
-    /// How long each stage of stopping waits for what is in hand.
+    /// How long each stage of stopping waits for what is in hand; longer than a runner's own limit, so that tasks which
+    /// do not end in time are handed back in order.
     pub drain: Duration,
 }
 
 impl Default for EngineSettings {
-    /// Every part with its defaults, and ten seconds to stop.
+    /// Every part with its defaults.
     fn default() -> Self {
         let dispatcher = DispatcherSettings::default();
         Self {
             tracker: Some(TrackerSettings::new(dispatcher.tracking.tracking_queue.clone())),
             dispatcher: Some(dispatcher),
             stower: Some(StowerSettings::new("jobservice-paused-in")),
-            drain: Duration::from_secs(10),
+            drain: Duration::from_secs(40),
         }
     }
 }
 
 /// A running engine. Dropping it asks everything to stop, without waiting.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use job_core::{Engine, EngineSettings, store::JobStore, queue::TaskQueue};
+/// # use job_core::worker::{Outcome, TaskContext, Worker, WorkerResult};
+/// # struct Greeter;
+/// # impl Worker for Greeter {
+/// #     type Task = String;
+/// #     const KIND: &'static str = "Greet";
+/// #     async fn run(&self, _: String, _: &TaskContext) -> WorkerResult { Ok(Outcome::done()) }
+/// # }
+/// # async fn embed(store: Arc<dyn JobStore>, queue: Arc<dyn TaskQueue>) -> job_core::Result<()> {
+/// let engine = Engine::start(store, queue, EngineSettings::default());
+/// engine.host(engine.runner("greetings").register(Greeter).build()?);
+/// // ... create jobs through engine.service() ...
+/// engine.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Engine {
     service: JobService,
@@ -113,13 +133,25 @@ impl Engine {
         self.tracked.clone()
     }
 
-    /// Runs something that belongs to the engine and is stopped with its workers, such as a worker's runner or a server
-    /// of its API.
-    pub fn spawn<F>(&self, run: impl FnOnce(Shutdown) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.workers.spawn(run(self.workers.clone()));
+    /// Begins a runner for the tasks on the queue named `input` that shares the engine's queue and clock, and asks its
+    /// store whether a job is still wanted.
+    pub fn runner(&self, input: impl Into<String>) -> RunnerBuilder {
+        let clock = self.service.clock();
+        let status = StoreStatus::new(Arc::clone(self.service.store()), Arc::clone(clock));
+        Runner::builder(Arc::clone(&self.queue), input).clock(Arc::clone(clock)).status(status)
+    }
+
+    /// Runs a runner until the engine stops.
+    pub fn host(&self, runner: Runner) -> RunnerMonitor {
+        let monitor = runner.monitor();
+        runner.start(&self.workers);
+        monitor
+    }
+
+    /// Owns what runs beside the engine and is stopped with its workers, such as a server of its API.
+    #[must_use]
+    pub fn workers(&self) -> &Shutdown {
+        &self.workers
     }
 
     /// Stops the workers, then the tracker, the dispatcher and the stower, then the queue's consumers; waits for each

@@ -29,6 +29,7 @@ pub mod store;
 pub mod stower;
 pub mod tracker;
 pub mod tracking;
+pub mod worker;
 
 pub use clock::{Clock, ClockExt, IdSource, RandomIds, SystemClock, Timestamp};
 pub use engine::{Engine, EngineSettings};

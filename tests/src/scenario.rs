@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use job_conformance::store::invariants::check_invariants;
 use job_core::queue::TaskQueue;
-use job_core::store::{JobStore, VerifyRequest};
+use job_core::store::JobStore;
 use job_core::tracker::TrackerCounts;
 use job_core::{Engine, EngineSettings, Job, JobKey, NewJob, PartitionId, TaskSpec};
 
@@ -42,7 +43,7 @@ impl Scenario {
             let worker =
                 UnreliableWorker::new(Arc::clone(engine.queue()), input, misbehaviour, seed * 31 + worker)
                     .sharing_failures(&failed_once);
-            engine.spawn(|shutdown| worker.run(shutdown));
+            engine.workers().spawn(worker.run(engine.workers().clone()));
         }
         Self { engine, input: input.to_owned() }
     }
@@ -102,18 +103,10 @@ impl Scenario {
         let store = Arc::clone(self.engine.service().store());
         let counts = self.engine.tracked();
         assert!(self.engine.stop().await, "the engine did not stop in time");
-        for partition in partitions {
-            let partition = PartitionId::new(partition).expect("a valid id");
-            let drift = loop {
-                match store
-                    .verify(&VerifyRequest { partition: partition.clone(), job: None, repair: false })
-                    .await
-                {
-                    Ok(drift) => break drift,
-                    Err(error) => assert!(error.is_transient(), "{error}"),
-                }
-            };
-            assert_eq!(drift, [], "in {partition}");
+        let partitions: Vec<PartitionId> =
+            partitions.iter().map(|partition| PartitionId::new(partition).expect("a valid id")).collect();
+        if let Err(wrong) = check_invariants(store.as_ref(), &partitions).await {
+            panic!("{wrong}");
         }
         counts.map(|counts| *counts.borrow()).unwrap_or_default()
     }

@@ -2,11 +2,13 @@
 
 mod filter;
 mod order;
+mod rsql;
 
 use std::str::FromStr;
 
 pub use filter::{Comparison, Filter, PercentageTest, StatusTest, TextKey, TextTest};
 pub use order::{Cursor, Sort, SortDirection, SortField, SortValue, text_order_key};
+pub use rsql::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_TERMS_MAX, FILTER_VALUES_MAX, parse_filter};
 
 use crate::error::Error;
 use crate::id::PartitionId;
