@@ -1,0 +1,136 @@
+//! A store of one's own, the cheap way: wrap one that is right.
+//!
+//! `CountingStore` counts the calls of each method and hands them on. The lint below makes the compiler's help complete:
+//! when the trait gets a method, this file says that it does not count it.
+#![expect(clippy::print_stdout, reason = "an example prints what happens")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use job_core::progress::TaskProgress;
+use job_core::query::{JobPage, JobQuery, Selection};
+use job_core::store::{
+    Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
+    PruneRequest, Recorded, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+};
+use job_core::{
+    AcceptedJob, Engine, EngineSettings, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
+};
+use job_queue_memory::MemoryQueue;
+use job_store_memory::MemoryStore;
+
+/// Counts calls by the name of the method.
+#[derive(Debug)]
+struct CountingStore<S> {
+    inner: S,
+    calls: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl<S> CountingStore<S> {
+    fn new(inner: S) -> Self {
+        Self { inner, calls: Mutex::default() }
+    }
+
+    fn counted(&self, method: &'static str) -> &S {
+        *self.calls.lock().expect("counting does not panic").entry(method).or_default() += 1;
+        &self.inner
+    }
+
+    fn calls(&self) -> BTreeMap<&'static str, u64> {
+        self.calls.lock().expect("counting does not panic").clone()
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: JobStore> JobStore for CountingStore<S> {
+    async fn create(&self, jobs: Vec<AcceptedJob>, now: Timestamp) -> Result<Vec<CreateOutcome>> {
+        self.counted("create").create(jobs, now).await
+    }
+
+    async fn get(&self, keys: &[JobKey]) -> Result<Vec<Option<Job>>> {
+        self.counted("get").get(keys).await
+    }
+
+    async fn statuses(&self, keys: &[JobKey]) -> Result<Vec<Option<JobStatus>>> {
+        self.counted("statuses").statuses(keys).await
+    }
+
+    async fn list(&self, query: &JobQuery) -> Result<JobPage> {
+        self.counted("list").list(query).await
+    }
+
+    async fn count(
+        &self,
+        partition: &PartitionId,
+        selection: &Selection,
+    ) -> Result<BTreeMap<JobStatus, u64>> {
+        self.counted("count").count(partition, selection).await
+    }
+
+    async fn act(&self, job: &JobKey, action: Action, now: Timestamp) -> Result<ActionOutcome> {
+        self.counted("act").act(job, action, now).await
+    }
+
+    async fn act_on_selected(
+        &self,
+        partition: &PartitionId,
+        selection: &Selection,
+        action: Action,
+        after: Option<&JobId>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<BulkOutcome> {
+        self.counted("act_on_selected").act_on_selected(partition, selection, action, after, limit, now).await
+    }
+
+    async fn record(&self, reports: &[TaskReport], now: Timestamp) -> Result<Recorded> {
+        self.counted("record").record(reports, now).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
+        self.counted("claim").claim(request).await
+    }
+
+    async fn settle(
+        &self,
+        owner: LeaseOwner,
+        entries: Vec<(u64, Settled)>,
+        now: Timestamp,
+    ) -> Result<Vec<bool>> {
+        self.counted("settle").settle(owner, entries, now).await
+    }
+
+    async fn stow(&self, messages: Vec<StowedMessage>, now: Timestamp) -> Result<Vec<StowOutcome>> {
+        self.counted("stow").stow(messages, now).await
+    }
+
+    async fn tasks(
+        &self,
+        job: &JobKey,
+        parent: &TaskPath,
+        after: u32,
+        limit: u32,
+    ) -> Result<Option<Vec<TaskProgress>>> {
+        self.counted("tasks").tasks(job, parent, after, limit).await
+    }
+
+    async fn failures(&self, job: &JobKey, after: u64, limit: u32) -> Result<Vec<(u64, TaskPath, Failure)>> {
+        self.counted("failures").failures(job, after, limit).await
+    }
+
+    async fn prune(&self, request: &PruneRequest) -> Result<u64> {
+        self.counted("prune").prune(request).await
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Vec<Drift>> {
+        self.counted("verify").verify(request).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.counted("ping").ping().await
+    }
+}
