@@ -362,7 +362,8 @@ async fn no_more_tasks_run_at_once_than_allowed() {
 async fn reports_of_different_tasks_travel_together_to_an_engine_in_the_process() {
     let queue = Recorder::new();
     let clock = clock();
-    let status = Known { in_process: true, ..Known::new(&clock, &[("job", JobStatus::Active)]) };
+    let jobs = [("job", JobStatus::Active), ("fan-out", JobStatus::Active)];
+    let status = Known { in_process: true, ..Known::new(&clock, &jobs) };
     for number in 1..=500 {
         let mut message = task(&format!("acme:job.{number}"));
         message.correlation_id = Some(format!("c{}", number % 2));
@@ -410,7 +411,7 @@ async fn reports_of_different_tasks_travel_together_to_an_engine_in_the_process(
     let mut expected: Vec<String> = (1..=500).map(|number| format!("acme:job.{number}")).collect();
     expected.push("acme:fan-out.21*".into());
     expected.sort();
-    assert_eq!(ids, expected, "each once, and no progress of zero");
+    assert!(ids == expected, "each once, and no progress of zero: {} entries", ids.len());
     assert!(messages.len() < 50, "{} messages", messages.len());
     running.stop().await;
 }

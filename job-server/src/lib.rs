@@ -1,1 +1,40 @@
-//! Placeholder.
+//! Job Service as a server: the REST API over HTTP, its configuration, and the demo.
+//!
+//! This crate translates: HTTP to the use cases of [`job_core::JobService`] and back. It decides nothing about jobs.
+//! [`App`] is the server as a value, for the binary, the demo and the tests.
+
+mod app;
+pub mod config;
+//OFF mod demo;
+mod error;
+mod handlers;
+mod health;
+mod limits;
+mod logging;
+mod middleware;
+mod model;
+mod query_string;
+mod reply;
+mod router;
+mod serve;
+mod server;
+
+use std::process::ExitCode;
+
+pub use app::App;
+pub use config::Config;
+//OFF pub use demo::DemoArgs;
+pub use limits::Limits;
+
+use config::{Command, CommandLine};
+
+/// Runs the command that `line` names.
+///
+/// # Errors
+/// A sentence for the operator when it could not be started.
+pub async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
+    match line.command {
+        Command::Serve(arguments) => serve::serve(&arguments).await,
+//OFF         Command::Demo(arguments) => demo::run(arguments).await,
+    }
+}

@@ -1,0 +1,160 @@
+//! The server as a value: configuration in, running parts out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use job_core::dispatcher::DispatcherSettings;
+use job_core::queue::TaskQueue;
+use job_core::store::JobStore;
+use job_core::stower::StowerSettings;
+use job_core::{Clock, Engine, EngineSettings, JobService, Shutdown, Signals, SystemClock};
+
+use crate::config::{Config, Role};
+use crate::handlers::Api;
+use crate::health::{Health, PortState};
+use crate::router::{ADMIN, API};
+use crate::server::{Listener, Site};
+
+/// A server whose addresses are bound and whose engine runs. It accepts connections once [`run`](Self::run) is polled.
+///
+/// ```no_run
+/// # async fn example() -> anyhow::Result<()> {
+/// use std::sync::Arc;
+/// use job_core::Shutdown;
+/// use job_server::{App, Config};
+///
+/// let store = Arc::new(job_store_memory::MemoryStore::new());
+/// let queue = Arc::new(job_queue_memory::MemoryQueue::new());
+/// let app = App::build(Config::default(), store, queue).await?;
+/// println!("http://{}", app.address().expect("the API is among the default roles"));
+/// app.run(Shutdown::new()).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    engine: Engine,
+    clock: Arc<dyn Clock>,
+    api: Option<Listener>,
+    admin: Option<Listener>,
+    port: Arc<PortState>,
+}
+
+impl App {
+    /// Binds the addresses and starts the engine's parts on `store` and `queue`.
+    ///
+    /// # Errors
+    /// A sentence for the operator: a setting that is unsafe, or an address that cannot be bound.
+    pub async fn build(
+        config: Config,
+        store: Arc<dyn JobStore>,
+        queue: Arc<dyn TaskQueue>,
+    ) -> anyhow::Result<Self> {
+        config.check()?;
+        let api = if config.roles.has(Role::Api) { Some(Listener::bind(config.listen).await?) } else { None };
+        let admin = match config.admin_listen {
+            Some(address) => Some(Listener::bind(address).await?),
+            None => None,
+        };
+        let port = Arc::new(PortState::default());
+        if let Some(listener) = &api {
+            port.address.get_or_init(|| listener.address());
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let mut service =
+            JobService::new(store).with_clock(Arc::clone(&clock)).with_signals(Signals::default());
+        if let Some(pattern) = config.suspended_partitions.clone() {
+            service = service.with_suspended_partitions(Arc::new(move |partition| pattern.holds(partition)));
+        }
+        let dispatcher = config.roles.has(Role::Dispatcher).then(|| DispatcherSettings {
+            poll_interval: config.dispatch_poll,
+            tracking: config.tracking(api.as_ref().map(Listener::address)),
+            ..DispatcherSettings::default()
+        });
+        let tracker = config.roles.has(Role::Tracker).then(|| config.tracker());
+        let stower = config.roles.has(Role::Stower).then(|| StowerSettings::new(&config.paused_queue));
+        let drain = config.limits.drain_time;
+        let engine =
+            Engine::start_with(service, queue, EngineSettings { dispatcher, tracker, stower, drain });
+        Ok(Self { config, engine, clock, api, admin, port })
+    }
+
+    /// Where the API listens; none when this process does not serve it.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(Listener::address)
+    }
+
+    /// Where the admin endpoints are, if anywhere.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Listener::address)
+    }
+
+    /// The engine behind the API. Workers of this process run on it: see [`Engine::host`].
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Serves until `shutdown` stops; then takes no new connections, finishes the requests in hand, and stops the engine.
+    /// Answers whether everything was finished in time.
+    pub async fn run(self, shutdown: Shutdown) -> bool {
+        let limits = self.config.limits.clone();
+        let (requests, admin_requests) = (Shutdown::new(), Shutdown::new());
+        let api = Arc::new(self.handlers(&requests));
+        let site = |routes, tasks: &Shutdown| {
+            let clock = Arc::clone(&self.clock);
+            Arc::new(Site::new(routes, Arc::clone(&api), limits.clone(), clock, tasks.clone()))
+        };
+        if let Some(listener) = self.api {
+            self.port.accepting.store(true, Ordering::SeqCst);
+            let port = Arc::clone(&self.port);
+            let serving = listener.run(site(API, &requests), requests.clone());
+            requests.spawn(async move {
+                // Also when the task panics, so that the check of the port notices.
+                let _closed = Closed(port);
+                serving.await;
+            });
+        }
+        if let Some(listener) = self.admin {
+            admin_requests.spawn(listener.run(site(ADMIN, &admin_requests), admin_requests.clone()));
+        }
+        shutdown.stopping().await;
+        let finished = requests.drain(self.clock.as_ref(), limits.drain_time).await;
+        let drained = self.engine.stop().await;
+        // Last, so that an operator can look at what keeps the process.
+        admin_requests.drain(self.clock.as_ref(), limits.drain_time).await;
+        finished && drained
+    }
+
+    fn handlers(&self, tasks: &Shutdown) -> Api {
+        let service = self.engine.service().clone();
+        let health = Health::new(
+            Arc::clone(service.store()),
+            Arc::clone(self.engine.queue()),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.port),
+            tasks.clone(),
+        );
+        Api {
+            cancelling: service.clone().with_bulk_step(self.config.cancel_batch),
+            deleting: service.clone().with_bulk_step(self.config.delete_batch),
+            service,
+            page_size: self.config.page_size,
+            status_check_interval: self.config.status_check_interval,
+            health,
+            shutdown: tasks.clone(),
+        }
+    }
+}
+
+struct Closed(Arc<PortState>);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.accepting.store(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,301 @@
+//! The command line. Every flag has an environment variable, most of them those of the CAF Job Service.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::builder::BoolishValueParser;
+use clap::{Args, Parser, Subcommand};
+use job_core::query::PAGE_SIZE_DEFAULT;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::{Config, LogFormat, QueueBackend, Roles, StoreBackend, SuspendedPattern};
+//OFF use crate::demo::DemoArgs;
+use crate::limits::Limits;
+
+/// A job orchestration engine with a REST API.
+///
+/// A client creates a job; its first task message goes onto a queue when its prerequisite jobs are done; workers split it
+/// into any number of subtasks and report on them; the engine counts, rolls progress up, keeps failures and starts the
+/// jobs that depend on it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "job-server",
+    version,
+    arg_required_else_help = true,
+    after_help = "Try it:\n  job-server demo                 a graph of jobs over a corpus of texts, with live progress\n  \
+                  job-server serve                the server, on http://127.0.0.1:8080\n  \
+                  curl http://127.0.0.1:8080/job-service/v1/ping\n\n\
+                  `job-server serve --help` lists every setting and its environment variable."
+)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the server.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Box<ServeArguments>),
+//OFF     /// Run a graph of jobs over a directory of texts, with live progress.
+//OFF     Demo(DemoArgs),
+}
+
+const SERVE_EXAMPLES: &str = "\
+Create a job and look at it:
+  curl -X PUT http://127.0.0.1:8080/job-service/v1/partitions/acme/jobs/hello \\
+       -H 'Content-Type: application/json' \\
+       -d '{\"name\":\"Hello\",\"task\":{\"taskClassifier\":\"W\",\"taskApiVersion\":1,\"taskData\":\"{}\",\"taskPipe\":\"w-in\"}}'
+  curl http://127.0.0.1:8080/job-service/v1/partitions/acme/jobs/hello
+
+The whole API: http://127.0.0.1:8080/openapi.yaml
+SIGTERM and SIGINT finish what is in hand and stop; a second signal stops at once.";
+
+/// Settings of the server. A flag wins over its variable.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// What keeps the jobs: `memory` (nothing outlives the process).
+    #[arg(long, env = "JOB_SERVICE_STORE", value_name = "URL", default_value = "memory")]
+    pub store: StoreBackend,
+    /// What carries the messages: `memory` (workers run in this process).
+    #[arg(long, env = "JOB_SERVICE_QUEUE", value_name = "URL", default_value = "memory")]
+    pub queue: QueueBackend,
+    /// Address of the API and its health check; port 0 takes a free one.
+    #[arg(long, env = "JOB_SERVICE_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Address of the admin endpoints `/ping` and `/healthcheck`.
+    #[arg(long, env = "JOB_SERVICE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8081")]
+    pub admin_listen: SocketAddr,
+    /// Listen on an address that others can reach, although nobody has to say who they are.
+    #[arg(long, env = "JOB_SERVICE_ALLOW_UNAUTHENTICATED", value_parser = BoolishValueParser::new())]
+    pub allow_unauthenticated: bool,
+    /// Which parts this process runs, separated by commas.
+    #[arg(
+        long,
+        env = "JOB_SERVICE_ROLES",
+        value_name = "ROLES",
+        default_value = "api,dispatcher,tracker,stower"
+    )]
+    pub roles: Roles,
+    /// The queue on which workers report.
+    #[arg(long, env = "CAF_TRACKING_PIPE", value_name = "QUEUE", default_value = "jobtracking-in")]
+    pub tracking_pipe: String,
+    /// Where reports that make no sense are answered [default: the tracking queue's name with `-err`].
+    #[arg(long, env = "CAF_WORKER_ERROR_QUEUE", value_name = "QUEUE")]
+    pub error_queue: Option<String>,
+    /// Where messages that cannot be read are put [default: the tracking queue's name with `-reject`].
+    #[arg(long, env = "CAF_WORKER_RETRY_QUEUE", value_name = "QUEUE")]
+    pub reject_queue: Option<String>,
+    /// The queue on which workers put the messages of paused jobs.
+    #[arg(
+        long,
+        env = "CAF_WORKER_PAUSED_QUEUE",
+        value_name = "QUEUE",
+        default_value = "jobservice-paused-in"
+    )]
+    pub paused_queue: String,
+    /// How long workers may rely on a job's status, in seconds.
+    #[arg(long, env = "CAF_STATUS_CHECK_INTERVAL_SECONDS", value_name = "SECONDS", default_value_t = 5)]
+    pub status_check_interval_seconds: u32,
+    /// Base of the URL at which workers ask for a job's status [default: this server's own].
+    #[arg(long, env = "CAF_WEBSERVICE_URL", value_name = "URL")]
+    pub webservice_url: Option<String>,
+    /// Jobs on a page when a client names no limit; 0 means 25.
+    #[arg(
+        long, env = "CAF_JOB_SERVICE_PAGE_SIZE", value_name = "JOBS", default_value_t = 0,
+        value_parser = clap::value_parser!(u32).range(0..=10_000)
+    )]
+    pub page_size: u32,
+    /// Jobs per step when many are cancelled.
+    #[arg(
+        long, env = "CAF_CANCEL_JOBS_BATCH_LIMIT", value_name = "JOBS", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    pub cancel_jobs_batch_limit: u32,
+    /// Jobs per step when many are deleted.
+    #[arg(
+        long, env = "CAF_DELETE_JOBS_BATCH_LIMIT", value_name = "JOBS", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    pub delete_jobs_batch_limit: u32,
+    /// Hold the jobs of partitions whose whole id matches.
+    #[arg(long, env = "CAF_JOB_SERVICE_SUSPENDED_PARTITIONS_REGEX", value_name = "REGEX")]
+    pub suspended_partitions_regex: Option<SuspendedPattern>,
+    /// How often to look for due jobs when nothing wakes the dispatcher, in seconds [default: twice a second].
+    #[arg(
+        long, env = "CAF_SCHEDULED_EXECUTOR_PERIOD", value_name = "SECONDS",
+        value_parser = clap::value_parser!(u32).range(1..=3_600)
+    )]
+    pub scheduled_executor_period: Option<u32>,
+    /// How long the tracker waits for one more report before it records, in milliseconds.
+    #[arg(
+        long, env = "JOB_SERVICE_TRACKER_BATCH_MILLIS", value_name = "MILLISECONDS", default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(0..=60_000)
+    )]
+    pub tracker_batch_millis: u32,
+    /// How many deliveries the tracker records at most at once.
+    #[arg(
+        long, env = "JOB_SERVICE_TRACKER_BATCH_SIZE", value_name = "DELIVERIES", default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(1..=30_000)
+    )]
+    pub tracker_batch_size: u32,
+    /// Largest request body, in bytes.
+    #[arg(
+        long, env = "JOB_SERVICE_BODY_BYTES_MAX", value_name = "BYTES", default_value_t = 16 << 20,
+        value_parser = clap::value_parser!(u32).range(1..=16 << 20)
+    )]
+    pub body_bytes_max: u32,
+    /// Most connections at once.
+    #[arg(
+        long, env = "JOB_SERVICE_CONNECTIONS_MAX", value_name = "CONNECTIONS", default_value_t = 1_024,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    pub connections_max: u32,
+    /// Most requests worked on at once.
+    #[arg(
+        long, env = "JOB_SERVICE_REQUESTS_MAX", value_name = "REQUESTS", default_value_t = 256,
+        value_parser = clap::value_parser!(u32).range(1..=100_000)
+    )]
+    pub requests_max: u32,
+    /// How long a stopping server lets requests finish, in seconds.
+    #[arg(
+        long, env = "JOB_SERVICE_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = 20,
+        value_parser = clap::value_parser!(u32).range(0..=3_600)
+    )]
+    pub drain_seconds: u32,
+    /// Least level of the log lines: error, warn, info, debug, trace or off.
+    #[arg(long, env = "CAF_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = log_level)]
+    pub log_level: LevelFilter,
+    /// What log lines look like.
+    #[arg(long, env = "JOB_SERVICE_LOG_FORMAT", value_name = "FORMAT", default_value = "human")]
+    pub log_format: LogFormat,
+    /// Refused instead of ignored, so that no job is kept in memory that belongs in a database.
+    #[arg(long, env = "JOB_SERVICE_DATABASE_HOST", hide = true)]
+    database_host: Option<String>,
+    /// Refused instead of ignored, as above.
+    #[arg(long, env = "CAF_RABBITMQ_HOST", hide = true)]
+    rabbitmq_host: Option<String>,
+}
+
+/// The names of the contract's logger as well as ours.
+fn log_level(text: &str) -> Result<LevelFilter, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "off" => Ok(LevelFilter::OFF),
+        "fatal" | "error" => Ok(LevelFilter::ERROR),
+        "warn" | "warning" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" | "all" => Ok(LevelFilter::TRACE),
+        _ => Err("expected error, warn, info, debug, trace or off".to_owned()),
+    }
+}
+
+impl ServeArguments {
+    /// The settings of an [`App`](crate::App).
+    ///
+    /// # Errors
+    /// A sentence for the operator when settings contradict each other.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        for (host, variable, what, flag) in [
+            (&self.database_host, "JOB_SERVICE_DATABASE_HOST", "a database", "store"),
+            (&self.rabbitmq_host, "CAF_RABBITMQ_HOST", "a broker", "queue"),
+        ] {
+            if host.as_deref().is_some_and(|host| !host.is_empty()) {
+                bail!(
+                    "{variable} names {what}, but this build keeps everything in memory: unset it and pass \
+                     --{flag} memory if that is what you want"
+                );
+            }
+        }
+        let not_empty = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let limits = Limits {
+            body_bytes_max: self.body_bytes_max as usize,
+            connections_max: self.connections_max as usize,
+            requests_max: self.requests_max as usize,
+            drain_time: Duration::from_secs(self.drain_seconds.into()),
+            ..Limits::default()
+        };
+        let config = Config {
+            listen: self.listen,
+            admin_listen: Some(self.admin_listen),
+            allow_unauthenticated: self.allow_unauthenticated,
+            roles: self.roles.clone(),
+            tracking_queue: self.tracking_pipe.clone(),
+            error_queue: not_empty(&self.error_queue),
+            reject_queue: not_empty(&self.reject_queue),
+            paused_queue: self.paused_queue.clone(),
+            status_check_interval: Duration::from_secs(self.status_check_interval_seconds.into()),
+            service_url: not_empty(&self.webservice_url),
+            page_size: if self.page_size == 0 { PAGE_SIZE_DEFAULT } else { self.page_size },
+            cancel_batch: self.cancel_jobs_batch_limit,
+            delete_batch: self.delete_jobs_batch_limit,
+            suspended_partitions: self.suspended_partitions_regex.clone(),
+            dispatch_poll: self
+                .scheduled_executor_period
+                .map_or(Duration::from_millis(500), |seconds| Duration::from_secs(seconds.into())),
+            tracker_batch_idle: Duration::from_millis(self.tracker_batch_millis.into()),
+            tracker_batch_size: self.tracker_batch_size as usize,
+            limits,
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn serve(arguments: &[&str]) -> Result<ServeArguments, String> {
+        let line = ["job-server", "serve"].iter().chain(arguments);
+        match CommandLine::try_parse_from(line).map_err(|error| error.to_string())?.command {
+            Command::Serve(arguments) => Ok(*arguments),
+//OFF             Command::Demo(_) => Err("another command".into()),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_flag_has_a_variable() {
+        CommandLine::command().debug_assert();
+        let command = CommandLine::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for argument in serve.get_arguments().filter(|argument| argument.get_id() != "help") {
+            assert!(argument.get_env().is_some(), "{}", argument.get_id());
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        let config = serve(&[]).unwrap().config().unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.admin_listen.unwrap().to_string(), "127.0.0.1:8081");
+        assert_eq!(config.page_size, 25);
+        assert_eq!(config.tracking_queue, "jobtracking-in");
+        assert_eq!(config.roles, Roles::all());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (arguments, expected) in [
+            (&["--listem", "x"][..], "--listen"),
+            (&["--listen", "localhost"], "invalid socket address"),
+            (&["--store", "postgres://u:p@h/d"], "expected memory"),
+            (&["--roles", "api,x"], "is not a role"),
+            (&["--log-level", "loud"], "expected error, warn"),
+            (&["--page-size", "10001"], "10000"),
+            (&["--suspended-partitions-regex", "("], "regular expression"),
+        ] {
+            let sentence = serve(arguments).unwrap_err();
+            assert!(sentence.contains(expected), "{sentence}");
+            assert!(!sentence.contains("u:p@h"), "{sentence}");
+        }
+        let refused = serve(&["--listen", "0.0.0.0:80"]).unwrap().config().unwrap_err().to_string();
+        assert!(refused.contains("--allow-unauthenticated"), "{refused}");
+        let refused = serve(&["--database-host", "db"]).unwrap().config().unwrap_err().to_string();
+        assert!(refused.contains("JOB_SERVICE_DATABASE_HOST"), "{refused}");
+    }
+}

@@ -1,0 +1,63 @@
+//! Variables that look like ours and are not.
+#![expect(clippy::disallowed_methods, reason = "this file is the door to the environment, beside clap")]
+
+use clap::CommandFactory as _;
+
+use super::CommandLine;
+
+/// Variables of the contract that concern parts this server does not have, such as a Java machine.
+const WITHOUT_EFFECT: &[&str] = &[
+    "JOB_SERVICE_API_CONFIG_PATH",
+    "JOB_SERVICE_DATABASE_APPNAME",
+    "JOB_SERVICE_DATABASE_HOST",
+    "JOB_SERVICE_DATABASE_NAME",
+    "JOB_SERVICE_DATABASE_PASSWORD",
+    "JOB_SERVICE_DATABASE_PORT",
+    "JOB_SERVICE_DATABASE_USERNAME",
+    "JOB_SERVICE_INTERNAL_PING_URL",
+    "JOB_SERVICE_JAVA_OPTS",
+    "JOB_SERVICE_LIVENESS_CHECK_INTERVAL_DURATION",
+    "JOB_SERVICE_LIVENESS_DOWNTIME_INTERVAL_DURATION",
+    "JOB_SERVICE_LIVENESS_FAILURE_ATTEMPTS",
+    "JOB_SERVICE_LIVENESS_INITIAL_DELAY_DURATION",
+    "JOB_SERVICE_LIVENESS_SUCCESS_ATTEMPTS",
+    "JOB_SERVICE_READINESS_CHECK_INTERVAL_DURATION",
+    "JOB_SERVICE_READINESS_DOWNTIME_INTERVAL_DURATION",
+    "JOB_SERVICE_READINESS_FAILURE_ATTEMPTS",
+    "JOB_SERVICE_READINESS_INITIAL_DELAY_DURATION",
+    "JOB_SERVICE_READINESS_SUCCESS_ATTEMPTS",
+];
+
+/// Names of variables of this process that begin like ours and mean nothing to it: misspelt, usually.
+#[must_use]
+pub fn unknown_variables() -> Vec<String> {
+    let mut unknown: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| is_unknown(name))
+        .collect();
+    unknown.sort();
+    unknown
+}
+
+fn is_unknown(name: &str) -> bool {
+    let command = CommandLine::command();
+    let known = command
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(clap::Arg::get_env)
+        .any(|known| known == name);
+    name.starts_with("JOB_SERVICE_") && !known && !WITHOUT_EFFECT.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_misspelt_variables_are_unknown() {
+        assert!(is_unknown("JOB_SERVICE_LISTEM"));
+        for known in ["JOB_SERVICE_LISTEN", "JOB_SERVICE_JAVA_OPTS", "CAF_LOG_LEVEL", "PATH"] {
+            assert!(!is_unknown(known), "{known}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What the operator decides: flags and environment variables, checked before anything starts.
+
+mod arguments;
+mod environment;
+mod values;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::bail;
+use job_core::dispatcher::TrackingSettings;
+use job_core::query::PAGE_SIZE_DEFAULT;
+use job_core::tracker::TrackerSettings;
+
+pub use arguments::{Command, CommandLine, ServeArguments};
+pub use environment::unknown_variables;
+pub use values::{LogFormat, QueueBackend, Role, Roles, StoreBackend, SuspendedPattern};
+
+use crate::limits::Limits;
+
+/// Everything a server needs to know, except its store and its queue.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address of the API; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Address of the admin endpoints, if there are to be any.
+    pub admin_listen: Option<SocketAddr>,
+    /// Whether an address that others can reach is taken although nobody has to say who they are.
+    pub allow_unauthenticated: bool,
+    /// Which parts this process runs.
+    pub roles: Roles,
+    /// The queue of reports, and where those go that make no sense or cannot be read.
+    pub tracking_queue: String,
+    /// Answers to reports that make no sense; by default the tracking queue's name with `-err`.
+    pub error_queue: Option<String>,
+    /// Messages that cannot be read; by default the tracking queue's name with `-reject`.
+    pub reject_queue: Option<String>,
+    /// The queue on which workers put the messages of paused jobs.
+    pub paused_queue: String,
+    /// How long workers may rely on a job's status.
+    pub status_check_interval: Duration,
+    /// Base of the URL at which workers ask for a status; by default this process' own.
+    pub service_url: Option<String>,
+    /// Jobs on a page when a client names no limit.
+    pub page_size: u32,
+    /// Jobs per step of a bulk cancel.
+    pub cancel_batch: u32,
+    /// Jobs per step of a bulk delete.
+    pub delete_batch: u32,
+    /// Partitions whose jobs are accepted and held.
+    pub suspended_partitions: Option<SuspendedPattern>,
+    /// How often the outbox is looked at when nobody wakes the dispatcher.
+    pub dispatch_poll: Duration,
+    /// How long the tracker waits for one more report before it records a batch.
+    pub tracker_batch_idle: Duration,
+    /// How many deliveries it records at most at once.
+    pub tracker_batch_size: usize,
+    /// Bounds on what clients may do.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    /// On loopback, at free ports, with every part.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            admin_listen: None,
+            allow_unauthenticated: false,
+            roles: Roles::all(),
+            tracking_queue: "jobtracking-in".to_owned(),
+            error_queue: None,
+            reject_queue: None,
+            paused_queue: "jobservice-paused-in".to_owned(),
+            status_check_interval: Duration::from_secs(5),
+            service_url: None,
+            page_size: PAGE_SIZE_DEFAULT,
+            cancel_batch: 100,
+            delete_batch: 100,
+            suspended_partitions: None,
+            dispatch_poll: Duration::from_millis(500),
+            tracker_batch_idle: Duration::from_millis(5),
+            tracker_batch_size: 1_000,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Refuses what would be unsafe, with a sentence that says what to change.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if !self.allow_unauthenticated {
+            for (address, flag) in [(Some(self.listen), "--listen"), (self.admin_listen, "--admin-listen")] {
+                if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+                    bail!(
+                        "{flag} is {address}, which others can reach, and nobody has to say who they are: listen on \
+                         127.0.0.1 or [::1], or pass --allow-unauthenticated if the network keeps strangers out"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What goes into the messages, when the API listens at `address`.
+    pub(crate) fn tracking(&self, address: Option<SocketAddr>) -> TrackingSettings {
+        let own_url = || {
+            let address = address?;
+            let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { host(address) };
+            Some(format!("http://{host}:{}/job-service/v1", address.port()))
+        };
+        TrackingSettings {
+            tracking_queue: self.tracking_queue.clone(),
+            service_url: self.service_url.clone().or_else(own_url),
+            status_check_interval: self.status_check_interval,
+        }
+    }
+
+    /// How the tracker works.
+    pub(crate) fn tracker(&self) -> TrackerSettings {
+        let mut settings = TrackerSettings::new(self.tracking_queue.clone());
+        if let Some(queue) = &self.error_queue {
+            settings.error_queue.clone_from(queue);
+        }
+        if let Some(queue) = &self.reject_queue {
+            settings.reject_queue.clone_from(queue);
+        }
+        settings.batch.size = self.tracker_batch_size;
+        settings.batch.idle = self.tracker_batch_idle;
+        settings.batch.time_max = settings.batch.time_max.max(self.tracker_batch_idle);
+        settings.prefetch = u16::try_from(self.tracker_batch_size.saturating_mul(2)).unwrap_or(u16::MAX);
+        settings
+    }
+}
+
+fn host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_others_can_reach_needs_a_word() {
+        let mut config = Config { listen: "0.0.0.0:8080".parse().unwrap(), ..Config::default() };
+        let sentence = config.check().unwrap_err().to_string();
+        assert!(sentence.contains("--listen") && sentence.contains("--allow-unauthenticated"), "{sentence}");
+        config.allow_unauthenticated = true;
+        assert!(config.check().is_ok());
+        config = Config { admin_listen: Some("[::]:8081".parse().unwrap()), ..Config::default() };
+        assert!(config.check().unwrap_err().to_string().contains("--admin-listen"));
+        assert!(Config { listen: "[::1]:0".parse().unwrap(), ..Config::default() }.check().is_ok());
+    }
+
+    #[test]
+    fn workers_are_told_where_to_ask() {
+        let config = Config::default();
+        let url = |address: &str| config.tracking(Some(address.parse().unwrap())).service_url.unwrap();
+        assert_eq!(url("127.0.0.1:9"), "http://127.0.0.1:9/job-service/v1");
+        assert_eq!(url("[::1]:9"), "http://[::1]:9/job-service/v1");
+        assert_eq!(url("0.0.0.0:9"), "http://localhost:9/job-service/v1");
+        let config = Config { service_url: Some("http://jobs/v1".into()), ..config };
+        assert_eq!(config.tracking(None).service_url.unwrap(), "http://jobs/v1");
+    }
+}

@@ -1,0 +1,115 @@
+//! The demo's HTTP client: one request per connection, on loopback.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+
+/// A job's JSON with its first hundred failures is far smaller.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Talks to the API about the jobs of one partition.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    address: SocketAddr,
+    partition: &'static str,
+}
+
+/// What the demo reads of a job.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct JobView {
+    pub(super) status: String,
+    pub(super) percentage_complete: f64,
+    /// The first hundred.
+    pub(super) failures: Vec<FailureView>,
+    #[serde(default)]
+    pub(super) failure_count: u64,
+    #[serde(default)]
+    pub(super) subtasks: SubtaskView,
+}
+
+/// How many direct subtasks a job has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct SubtaskView {
+    pub(super) total: Option<u64>,
+    pub(super) completed: u64,
+    pub(super) failed: u64,
+}
+
+/// Why a subtask failed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FailureView {
+    pub(super) failure_message: String,
+}
+
+impl Client {
+    pub(super) const fn new(address: SocketAddr, partition: &'static str) -> Self {
+        Self { address, partition }
+    }
+
+    /// The address of a job, for people.
+    pub(super) fn job_url(&self, job: &str) -> String {
+        format!("http://{}{}", self.address, self.path(job))
+    }
+
+    /// The address of the list of all jobs, for people.
+    pub(super) fn jobs_url(&self) -> String {
+        format!("http://{}/job-service/v1/partitions/{}/jobs", self.address, self.partition)
+    }
+
+    /// Creates a job; the body is the contract's.
+    pub(super) async fn create(&self, job: &str, body: &serde_json::Value) -> anyhow::Result<()> {
+        let body = Bytes::from(body.to_string());
+        let (status, answer) = self.send(Method::PUT, job, body).await?;
+        ensure!(
+            status == StatusCode::CREATED,
+            "the API did not create job {job:?}: {status} {}",
+            String::from_utf8_lossy(&answer)
+        );
+        Ok(())
+    }
+
+    /// Reads a job.
+    pub(super) async fn job(&self, job: &str) -> anyhow::Result<JobView> {
+        let (status, answer) = self.send(Method::GET, job, Bytes::new()).await?;
+        if status != StatusCode::OK {
+            bail!("the API did not answer for job {job:?}: {status} {}", String::from_utf8_lossy(&answer));
+        }
+        serde_json::from_slice(&answer)
+            .with_context(|| format!("the API's answer for job {job:?} is not a job"))
+    }
+
+    fn path(&self, job: &str) -> String {
+        format!("/job-service/v1/partitions/{}/jobs/{job}", self.partition)
+    }
+
+    async fn send(&self, method: Method, job: &str, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
+        let stream = tokio::net::TcpStream::connect(self.address)
+            .await
+            .with_context(|| format!("the API at {} cannot be reached", self.address))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let request = Request::builder()
+            .method(method)
+            .uri(self.path(job))
+            .header(HOST, self.address.to_string())
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))?;
+        let exchange = async move {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(anyhow::Error::from_boxed).context("the API's answer broke off")?;
+            // The sender is dropped here, which lets the connection end.
+            anyhow::Ok((status, body.to_bytes()))
+        };
+        let (answer, _) = tokio::join!(exchange, connection);
+        answer
+    }
+}

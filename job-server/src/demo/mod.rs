@@ -1,0 +1,76 @@
+//! The command `demo`: the whole engine at work on real texts, in one process that needs nothing else.
+//!
+//! A graph of jobs is submitted over HTTP to an API on a free loopback port, in-process workers perform it, and all that
+//! is shown on screen is read back from the API. Nothing here is used by the server.
+
+mod client;
+mod corpus;
+mod failure_groups;
+mod findings;
+mod language;
+mod memory_use;
+mod observed_job;
+mod screen;
+mod stage;
+mod synthetic;
+mod synthetic_demo;
+mod table;
+mod text;
+mod text_demo;
+mod text_workers;
+mod words;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+/// What the exit code says about a command line that cannot be followed.
+const EXIT_USAGE: u8 = 2;
+/// The shell's convention for a process that ended because of Ctrl-C.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// Run a graph of jobs over a directory of texts, with live progress.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Directory of texts; the corpus inside this program when it is not given.
+    #[arg(value_name = "DIR", conflicts_with = "synthetic")]
+    pub directory: Option<PathBuf>,
+    /// Which files under DIR to work on.
+    #[arg(long, value_name = "PATTERN", default_value = "**/*.txt", conflicts_with = "synthetic")]
+    pub glob: String,
+    /// Work on N generated items instead of texts, split recursively: shows speed and flat memory.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub synthetic: Option<u64>,
+    /// How many tasks of one kind run at once.
+    #[arg(long, value_name = "N", default_value = "8", value_parser = parse_workers)]
+    pub workers: NonZeroUsize,
+    /// Leave the API up at the end, until Ctrl-C.
+    #[arg(long)]
+    pub keep_serving: bool,
+}
+
+fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse() {
+        Ok(workers) if workers <= NonZeroUsize::new(10_000).expect("not zero") => Ok(workers),
+        _ => Err("expected a number from 1 to 10000".to_owned()),
+    }
+}
+
+/// Runs the demo; 0 when it did all it should, 1 when it did not, 2 when the arguments make no sense.
+///
+/// # Errors
+/// When the engine or its API could not be started, or the API stopped answering.
+pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    match args.synthetic {
+        Some(items) => synthetic_demo::run(items, &args).await,
+        None => text_demo::run(&args).await,
+    }
+}
+
+/// A sentence for whoever typed the command.
+fn usage_error(sentence: &str) -> ExitCode {
+    eprintln!("job-server demo: {sentence}");
+    ExitCode::from(EXIT_USAGE)
+}

@@ -1,0 +1,157 @@
+//! The demo on texts: three batches over one directory and a report that waits for two of them.
+#![expect(clippy::print_stdout, reason = "the demo speaks to whoever started it")]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use job_batch_glob::{GLOB_BATCH, GlobPlugin};
+use job_core::worker::Worker as _;
+use job_core::worker::batch::{BATCH_KIND, BatchWorker};
+use job_queue_memory::MemoryQueue;
+use job_store_memory::MemoryStore;
+use serde_json::{Value, json};
+
+use super::corpus::Corpus;
+use super::failure_groups::render_failures;
+use super::findings::Findings;
+use super::stage::{Stage, Watched, host};
+use super::table::{grouped, printable};
+use super::text_workers::{CheckText, CountWords, DetectLanguage, MakeReport, Texts};
+use super::{DemoArgs, EXIT_INTERRUPTED, usage_error};
+
+const BATCH_QUEUE: &str = "demo-batches";
+const CHECK_QUEUE: &str = "demo-check";
+const DETECT_QUEUE: &str = "demo-detect";
+const COUNT_QUEUE: &str = "demo-count";
+const REPORT_QUEUE: &str = "demo-report";
+
+const CHECK: &str = "check";
+const DETECT: &str = "detect";
+const COUNT: &str = "count";
+const REPORT: &str = "report";
+
+/// Works on the texts of a directory; 1 when there is no report at the end.
+pub(super) async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let corpus = match &args.directory {
+        None => Corpus::unpack()?,
+        Some(directory) => match Corpus::open(directory) {
+            Ok(corpus) => corpus,
+            Err(sentence) => return Ok(usage_error(&sentence)),
+        },
+    };
+    let findings = Arc::new(Findings::default());
+    let texts = Texts { directory: corpus.directory().to_owned(), findings: Arc::clone(&findings) };
+    let stage = start(&texts, args.workers.get()).await?;
+    match &args.directory {
+        None => println!("Looking at the texts that this program carries"),
+        Some(directory) => println!("Looking at {} under {}", args.glob, printable(&shown(directory))),
+    }
+    println!("The API is at {}\n", stage.client.jobs_url());
+    let play = async {
+        submit(&stage, &args.glob).await?;
+        stage.watch(&[CHECK, DETECT, COUNT, REPORT], |_| String::new()).await
+    };
+    let watched = tokio::select! {
+        watched = play => watched?,
+        _ = tokio::signal::ctrl_c() => {
+            println!("interrupted");
+            stage.stop().await;
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        }
+    };
+    println!();
+    let reported = print_results(&watched, &findings);
+    if args.keep_serving {
+        stage.serve_on().await;
+    }
+    stage.stop().await;
+    Ok(if reported { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn start(texts: &Texts, workers: usize) -> anyhow::Result<Stage> {
+    let plugin = GlobPlugin::new(&texts.directory);
+    Stage::start(Arc::new(MemoryStore::new()), Arc::new(MemoryQueue::new()), |engine| {
+        host(engine, BATCH_QUEUE, 2, |runner| runner.register(BatchWorker::new().with_plugin(plugin)))?;
+        host(engine, CHECK_QUEUE, workers, |runner| runner.register(CheckText(texts.clone())))?;
+        host(engine, DETECT_QUEUE, workers, |runner| runner.register(DetectLanguage(texts.clone())))?;
+        host(engine, COUNT_QUEUE, workers, |runner| runner.register(CountWords(texts.clone())))?;
+        host(engine, REPORT_QUEUE, 1, |runner| runner.register(MakeReport(texts.clone())))?;
+        Ok(())
+    })
+    .await
+}
+
+/// Submits the report first: a job may wait for jobs that do not exist yet.
+async fn submit(stage: &Stage, glob: &str) -> anyhow::Result<()> {
+    let jobs = [
+        (REPORT, report_job()),
+        (CHECK, batch_job("Check that every file is a text", glob, CheckText::KIND, CHECK_QUEUE)),
+        (DETECT, batch_job("Detect the language of every text", glob, DetectLanguage::KIND, DETECT_QUEUE)),
+        (COUNT, batch_job("Count the words of every text", glob, CountWords::KIND, COUNT_QUEUE)),
+    ];
+    for (id, body) in jobs {
+        stage.client.create(id, &body).await.with_context(|| format!("job {id} could not be submitted"))?;
+    }
+    Ok(())
+}
+
+fn report_job() -> Value {
+    json!({
+        "name": "Report on all texts",
+        "prerequisiteJobIds": [DETECT, COUNT],
+        "task": {
+            "taskClassifier": MakeReport::KIND,
+            "taskApiVersion": 1,
+            "taskData": {},
+            "taskPipe": REPORT_QUEUE,
+        },
+    })
+}
+
+fn batch_job(name: &str, glob: &str, kind: &str, queue: &str) -> Value {
+    json!({
+        "name": name,
+        "task": {
+            "taskClassifier": BATCH_KIND,
+            "taskApiVersion": 1,
+            "taskData": {
+                "batchDefinition": glob,
+                "batchType": GLOB_BATCH,
+                "taskMessageType": kind,
+                "targetPipe": queue,
+            },
+            "taskPipe": BATCH_QUEUE,
+        },
+    })
+}
+
+/// Prints the table and the failures; answers whether there is a report.
+fn print_results(watched: &Watched, findings: &Findings) -> bool {
+    let report = findings.report().filter(|_| watched.job(REPORT).is_some_and(|job| job.is_completed()));
+    if let Some(report) = &report {
+        println!("{}", report.table);
+        println!(
+            "{} texts, {} languages, {} words",
+            grouped(report.files as u64),
+            report.languages,
+            grouped(report.words)
+        );
+    }
+    for job in &watched.jobs {
+        let Some(answer) = &job.latest else { continue };
+        if !answer.failures.is_empty() {
+            println!("\nFailures of {} ({}):", job.id, answer.failure_count);
+            print!("{}", render_failures(&answer.failures));
+        }
+    }
+    if report.is_none() {
+        println!("\nThe report could not be produced.");
+    }
+    report.is_some()
+}
+
+fn shown(directory: &Path) -> String {
+    directory.display().to_string()
+}

@@ -1,0 +1,48 @@
+//! Listing jobs.
+
+use hyper::StatusCode;
+use job_core::query::{Cursor, JobQuery, Sort, SortField, SortValue};
+
+use super::selection::{next_link, page_limit, selection};
+use super::{Api, Call};
+use crate::error::ApiError;
+use crate::model::job::JobModel;
+use crate::reply::{Answer, json};
+
+pub(super) async fn list(api: &Api, call: &Call) -> Result<Answer, ApiError> {
+    let partition = call.partition()?;
+    let sort: Sort = match call.query.get("sort") {
+        Some(text) => text.parse()?,
+        None => Sort::default(),
+    };
+    let query = JobQuery {
+        partition,
+        selection: selection(call, true, true)?,
+        after: cursor(call, &sort)?,
+        sort,
+        offset: call.query.number("offset", i32::MAX.unsigned_abs())?.unwrap_or(0),
+        limit: page_limit(api, call)?,
+    };
+    let page = api.service.list(&query).await?;
+    let now = api.service.now();
+    let models: Vec<_> = page.jobs.iter().map(|job| JobModel::new(job, now)).collect();
+    let mut answer = json(StatusCode::OK, &models);
+    if let Some(next) = page.next {
+        next_link(call, &next.encode(), &mut answer);
+    }
+    Ok(answer)
+}
+
+/// A cursor says where a page begins in the order it was made for, and nothing in another.
+fn cursor(call: &Call, sort: &Sort) -> Result<Option<Cursor>, ApiError> {
+    let Some(text) = call.query.get("after").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let cursor = Cursor::decode(text)?;
+    let is_numeric = matches!(
+        sort.field,
+        SortField::CreateTime | SortField::LastUpdateTime | SortField::Status | SortField::PercentageComplete
+    );
+    if is_numeric != matches!(cursor.value, SortValue::Number(_)) {
+        return Err(ApiError::bad_request("after is a cursor of a listing with another sort"));
+    }
+    Ok(Some(cursor))
+}

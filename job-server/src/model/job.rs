@@ -1,0 +1,135 @@
+//! A job as the contract shows it: its members first, in its order and with nulls present, then ours.
+
+use std::collections::BTreeMap;
+
+use job_core::progress::TaskProgress;
+use job_core::{Blocker, DispatchProblem, Failure, Job, JobStatus, SubtaskCounts, TaskPath, Timestamp};
+use serde::Serialize;
+
+/// A job's JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JobModel<'a> {
+    id: &'a str,
+    name: Option<&'a str>,
+    description: Option<&'a str>,
+    external_data: Option<&'a str>,
+    create_time: Timestamp,
+    last_update_time: Timestamp,
+    status: JobStatus,
+    percentage_complete: f64,
+    failures: &'a [Failure],
+    labels: &'a BTreeMap<String, Option<String>>,
+    prerequisite_job_ids: Vec<&'a str>,
+    blocked_by: Vec<BlockedBy<'a>>,
+    failure_count: u64,
+    subtasks: SubtaskCounts,
+    start_time: Option<Timestamp>,
+    finish_time: Option<Timestamp>,
+    estimated_finish_time: Option<Timestamp>,
+    delay: u64,
+    #[serde(rename = "type")]
+    job_type: Option<&'a str>,
+    correlation_id: Option<&'a str>,
+}
+
+/// One reason why a job does not run yet.
+#[derive(Debug, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum BlockedBy<'a> {
+    Prerequisite { job_id: &'a str, status: &'static str },
+    Queue { reason: &'a str, attempts: u32, retry_time: Timestamp },
+}
+
+impl<'a> JobModel<'a> {
+    /// As `job` is at `now`.
+    pub(crate) fn new(job: &'a Job, now: Timestamp) -> Self {
+        let prerequisites = job.blocked_by.iter().map(BlockedBy::prerequisite);
+        Self {
+            id: job.key.job.as_str(),
+            name: job.name.as_deref(),
+            description: job.description.as_deref(),
+            external_data: job.external_data.as_deref(),
+            create_time: job.create_time,
+            last_update_time: job.last_update_time,
+            status: job.status,
+            percentage_complete: job.percentage.rounded(),
+            failures: &job.failures,
+            labels: &job.labels,
+            prerequisite_job_ids: job.blocked_by.iter().map(|blocker| blocker.job.as_str()).collect(),
+            blocked_by: prerequisites.chain(job.dispatch_problem.as_ref().map(BlockedBy::queue)).collect(),
+            failure_count: job.failure_count,
+            subtasks: job.subtasks,
+            start_time: job.start_time,
+            finish_time: job.finish_time,
+            estimated_finish_time: estimated_finish(job, now),
+            delay: job.delay.as_secs(),
+            job_type: job.job_type.as_deref(),
+            correlation_id: job.correlation_id.as_deref(),
+        }
+    }
+}
+
+impl<'a> BlockedBy<'a> {
+    fn prerequisite(blocker: &'a Blocker) -> Self {
+        let status = blocker.status.map_or("missing", JobStatus::as_str);
+        Self::Prerequisite { job_id: blocker.job.as_str(), status }
+    }
+
+    fn queue(problem: &'a DispatchProblem) -> Self {
+        Self::Queue { reason: &problem.reason, attempts: problem.attempts, retry_time: problem.retry_at }
+    }
+}
+
+/// When an active job is done if it goes on as fast as on average so far.
+fn estimated_finish(job: &Job, now: Timestamp) -> Option<Timestamp> {
+    let started = job.start_time.filter(|_| job.status == JobStatus::Active)?;
+    let done = u32::from(job.percentage.hundredths());
+    if done == 0 {
+        return None;
+    }
+    let total = now.since(started).checked_mul(10_000)? / done;
+    Some(started.saturating_add(total).max(now))
+}
+
+/// One task of a job's progress tree.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TaskModel {
+    path: String,
+    percentage_complete: f64,
+    failed: bool,
+    subtasks: SubtaskCounts,
+}
+
+impl From<&TaskProgress> for TaskModel {
+    fn from(task: &TaskProgress) -> Self {
+        Self {
+            path: path_text(&task.path),
+            percentage_complete: task.percentage.rounded(),
+            failed: task.failed,
+            subtasks: task.subtasks,
+        }
+    }
+}
+
+/// One failure of a job, with the task it belongs to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FailureModel<'a> {
+    path: String,
+    #[serde(flatten)]
+    failure: &'a Failure,
+}
+
+impl<'a> FailureModel<'a> {
+    pub(crate) fn new(path: &TaskPath, failure: &'a Failure) -> Self {
+        Self { path: path_text(path), failure }
+    }
+}
+
+/// `1.7`, the form that the `path` parameter takes; empty for the job itself.
+fn path_text(path: &TaskPath) -> String {
+    let text = path.to_string();
+    text.strip_prefix('.').map(str::to_owned).unwrap_or(text)
+}

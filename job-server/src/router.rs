@@ -1,0 +1,251 @@
+//! Which operation a method and a path mean: one table, which the OpenAPI document is held to.
+
+use hyper::Method;
+
+use crate::error::ApiError;
+use crate::query_string::decode;
+
+/// What can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Endpoint {
+    Root,
+    OpenApi,
+    HealthCheck,
+    Ping,
+    ListJobs,
+    GetJob,
+    CreateJob,
+    DeleteJob,
+    DeleteJobs,
+    IsActive,
+    Status,
+    CancelJob,
+    CancelJobs,
+    PauseJob,
+    ResumeJob,
+    CountJobs,
+    CountJobsByStatus,
+    Tasks,
+    Failures,
+    AdminPing,
+    AdminHealthCheck,
+}
+
+impl Endpoint {
+    /// Whether this operation must answer however busy the process is.
+    pub(crate) const fn is_vital(self) -> bool {
+        matches!(
+            self,
+            Self::Root
+                | Self::OpenApi
+                | Self::HealthCheck
+                | Self::Ping
+                | Self::AdminPing
+                | Self::AdminHealthCheck
+        )
+    }
+
+    /// Whether it works on all selected jobs.
+    pub(crate) const fn is_bulk(self) -> bool {
+        matches!(self, Self::DeleteJobs | Self::CancelJobs)
+    }
+
+    /// Whether it reads a body; of the others a body is ignored.
+    pub(crate) const fn takes_body(self) -> bool {
+        matches!(self, Self::CreateJob)
+    }
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) endpoint: Endpoint,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:expr => $endpoint:ident,)*) => {
+        &[$(Route { method: Method::$method, path: $path, endpoint: Endpoint::$endpoint }),*]
+    };
+}
+
+macro_rules! jobs {
+    ($rest:literal) => {
+        concat!("/job-service/v1/partitions/{partitionId}", $rest)
+    };
+}
+
+/// What the API's address serves.
+pub(crate) static API: &[Route] = routes! {
+    GET "/" => Root,
+    GET "/openapi.yaml" => OpenApi,
+    GET "/health-check" => HealthCheck,
+    GET "/job-service/v1/ping" => Ping,
+    GET jobs!("/jobs") => ListJobs,
+    GET jobs!("/jobs/{jobId}") => GetJob,
+    PUT jobs!("/jobs/{jobId}") => CreateJob,
+    DELETE jobs!("/jobs/{jobId}") => DeleteJob,
+    POST jobs!("/jobs:delete") => DeleteJobs,
+    GET jobs!("/jobs/{jobId}/isActive") => IsActive,
+    GET jobs!("/jobs/{jobId}/status") => Status,
+    POST jobs!("/jobs/{jobId}/cancel") => CancelJob,
+    POST jobs!("/jobs:cancel") => CancelJobs,
+    POST jobs!("/jobs/{jobId}/pause") => PauseJob,
+    POST jobs!("/jobs/{jobId}/resume") => ResumeJob,
+    GET jobs!("/jobStats/count") => CountJobs,
+    GET jobs!("/jobStats") => CountJobsByStatus,
+    GET jobs!("/jobs/{jobId}/tasks") => Tasks,
+    GET jobs!("/jobs/{jobId}/failures") => Failures,
+};
+
+/// What the admin address serves.
+pub(crate) static ADMIN: &[Route] = routes! {
+    GET "/ping" => AdminPing,
+    GET "/healthcheck" => AdminHealthCheck,
+};
+
+/// The decoded variable parts of a path; empty where it has none.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct PathParameters {
+    pub(crate) partition: String,
+    pub(crate) job: String,
+}
+
+/// Finds operations.
+#[derive(Debug)]
+pub(crate) struct Router {
+    paths: matchit::Router<Vec<&'static Route>>,
+}
+
+impl Router {
+    pub(crate) fn new(routes: &'static [Route]) -> Self {
+        let mut paths = matchit::Router::new();
+        let mut seen: Vec<&str> = Vec::new();
+        for path in routes.iter().map(|route| route.path) {
+            if seen.contains(&path) {
+                continue;
+            }
+            seen.push(path);
+            let here: Vec<&Route> = routes.iter().filter(|route| route.path == path).collect();
+            // Some clients encode the colon of `jobs:cancel`, as they may.
+            for colon in [":", "%3A", "%3a"] {
+                let spelling = path.replace(':', colon);
+                if spelling != path || colon == ":" {
+                    paths.insert(spelling, here.clone()).expect("the table has no conflicting paths");
+                }
+            }
+        }
+        Self { paths }
+    }
+
+    /// The operation of `method` at `path`; HEAD is GET without the body.
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Result<(Endpoint, PathParameters), ApiError> {
+        let path = match path.strip_suffix('/') {
+            Some("") | None => path,
+            Some(shorter) => shorter,
+        };
+        let Ok(found) = self.paths.at(path) else { return Err(no_such_path()) };
+        let wanted = if method == Method::HEAD { &Method::GET } else { method };
+        let Some(route) = found.value.iter().find(|route| route.method == *wanted) else {
+            return Err(ApiError::method_not_allowed(&allowed(found.value)));
+        };
+        let parameter = |name| found.params.get(name).map_or(Ok(String::new()), decode);
+        let parameters = PathParameters { partition: parameter("partitionId")?, job: parameter("jobId")? };
+        Ok((route.endpoint, parameters))
+    }
+}
+
+fn allowed(routes: &[&Route]) -> String {
+    let mut methods: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.join(", ")
+}
+
+fn no_such_path() -> ApiError {
+    ApiError::new(
+        hyper::StatusCode::NOT_FOUND,
+        "there is nothing at this path: the API begins at /job-service/v1/, and /openapi.yaml describes it",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn find(method: Method, path: &str) -> Result<(Endpoint, PathParameters), ApiError> {
+        Router::new(API).find(&method, path)
+    }
+
+    #[test]
+    fn segments_are_decoded_after_the_path_was_split() {
+        let (endpoint, parameters) =
+            find(Method::GET, "/job-service/v1/partitions/a%20b/jobs/x%2Fy%7B1%7D/status").unwrap();
+        assert_eq!(endpoint, Endpoint::Status);
+        assert_eq!(parameters, PathParameters { partition: "a b".into(), job: "x/y{1}".into() });
+    }
+
+    #[test]
+    fn colons_may_be_encoded_and_slashes_may_trail() {
+        for path in ["jobs:cancel", "jobs%3Acancel", "jobs%3acancel", "jobs:cancel/"] {
+            let path = format!("/job-service/v1/partitions/p/{path}");
+            assert_eq!(find(Method::POST, &path).unwrap().0, Endpoint::CancelJobs, "{path}");
+        }
+    }
+
+    #[test]
+    fn wrong_methods_name_the_right_ones() {
+        let error = find(Method::POST, "/job-service/v1/partitions/p/jobs/j").unwrap_err();
+        assert_eq!(error.status(), 405);
+        let answer = error.into_answer();
+        assert_eq!(answer.headers()["allow"], "GET, PUT, DELETE, HEAD");
+        assert_eq!(find(Method::HEAD, "/job-service/v1/ping").unwrap().0, Endpoint::Ping);
+        assert_eq!(find(Method::GET, "/nowhere").unwrap_err().status(), 404);
+        assert_eq!(find(Method::GET, "/job-service/v1/partitions/%zz/jobs").unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn the_table_and_the_document_name_the_same_operations() {
+        let document: serde_json::Value = serde_saphyr::from_str(include_str!("../openapi.yaml")).unwrap();
+        let documented: BTreeSet<(String, String)> = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().unwrap().keys().filter(|key| *key != "parameters");
+                methods.map(|method| (method.to_uppercase(), path.clone()))
+            })
+            .collect();
+        let served: BTreeSet<(String, String)> =
+            API.iter().map(|route| (route.method.to_string(), route.path.to_owned())).collect();
+        assert_eq!(documented, served);
+    }
+
+    #[test]
+    fn every_reference_in_the_document_leads_somewhere_and_every_operation_has_a_name() {
+        fn visit(value: &serde_json::Value, root: &serde_json::Value) {
+            match value {
+                serde_json::Value::Object(members) => {
+                    if let Some(target) = members.get("$ref").and_then(serde_json::Value::as_str) {
+                        assert!(root.pointer(&target[1..]).is_some(), "{target}");
+                    }
+                    members.values().for_each(|member| visit(member, root));
+                }
+                serde_json::Value::Array(items) => items.iter().for_each(|item| visit(item, root)),
+                _ => {}
+            }
+        }
+        let document: serde_json::Value = serde_saphyr::from_str(include_str!("../openapi.yaml")).unwrap();
+        visit(&document, &document);
+        let items = document["paths"].as_object().unwrap().values();
+        let operations =
+            items.flat_map(|item| item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters"));
+        let names: Vec<&str> =
+            operations.map(|(_, operation)| operation["operationId"].as_str().unwrap()).collect();
+        assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len(), "{names:?}");
+    }
+}

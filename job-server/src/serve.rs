@@ -1,0 +1,52 @@
+//! The command `serve`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use job_core::Shutdown;
+use job_core::queue::TaskQueue;
+use job_core::store::JobStore;
+use job_queue_memory::MemoryQueue;
+use job_store_memory::MemoryStore;
+
+use crate::app::App;
+use crate::config::{QueueBackend, ServeArguments, StoreBackend, unknown_variables};
+use crate::logging;
+use crate::server::drain::stop_on_signals;
+
+/// Serves until a signal comes; 0 when everything in hand was finished.
+pub(crate) async fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
+    let config = arguments.config()?;
+    logging::start(arguments.log_level, arguments.log_format)?;
+    for variable in unknown_variables() {
+        tracing::warn!(variable, "this environment variable means nothing here; is it misspelt?");
+    }
+    let store: Arc<dyn JobStore> = match arguments.store {
+        StoreBackend::Memory => Arc::new(MemoryStore::new()),
+    };
+    let queue: Arc<dyn TaskQueue> = match arguments.queue {
+        QueueBackend::Memory => Arc::new(MemoryQueue::new()),
+    };
+    let app = App::build(config, store, queue).await?;
+    if let Some(address) = app.address() {
+        tracing::info!(
+            "the API is at http://{address}/job-service/v1/ and described at http://{address}/openapi.yaml"
+        );
+    }
+    if let Some(address) = app.admin_address() {
+        tracing::info!("the admin endpoints are at http://{address}/");
+    }
+    let shutdown = Shutdown::new();
+    // Not one of the tasks that draining waits for.
+    let watch = Shutdown::new();
+    let signals = watch.spawn(stop_on_signals(shutdown.clone()));
+    let drained = app.run(shutdown).await;
+    signals.abort();
+    if drained {
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    } else {
+        tracing::warn!("stopped before everything in hand was finished");
+        Ok(ExitCode::FAILURE)
+    }
+}

@@ -1,0 +1,80 @@
+//! One connection, from its first byte to its orderly end.
+
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use job_core::{Clock, ClockExt, Shutdown};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::bare_answer::bare_answer;
+use super::site::Site;
+use super::stall_guard::StallGuard;
+
+/// How long, and how many bytes, a client that is being told to stop may go on sending before it is cut off.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 32 << 20;
+
+/// Serves requests until the client closes, errs or idles, or until `shutdown` stops and the one in hand is answered.
+pub(super) async fn serve(stream: TcpStream, site: Arc<Site>, shutdown: Shutdown) {
+    let limits = site.limits();
+    let clock = site.clock();
+    let io = TokioIo::new(StallGuard::new(stream, Arc::clone(&clock), limits.write_stall_time));
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        // Twice what is allowed reaches us, to be refused with a sentence; hyper refuses what is beyond.
+        .max_headers(limits.headers_max * 2)
+        .max_buf_size(((limits.header_bytes_max + limits.url_bytes_max) * 2).max(16 << 10));
+    let service = service_fn(move |request| {
+        let site = Arc::clone(&site);
+        Box::pin(async move { Ok::<_, Infallible>(site.serve(request).await) })
+    });
+    let mut connection = builder.serve_connection(io, service);
+    let mut stopping = pin!(shutdown.stopping());
+    let mut asked_to_stop = false;
+    let served = poll_fn(|cx| {
+        if !asked_to_stop && stopping.as_mut().poll(cx).is_ready() {
+            asked_to_stop = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        connection.poll_without_shutdown(cx)
+    })
+    .await;
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner().into_inner();
+    match served {
+        Ok(()) => linger(&mut stream, clock.as_ref()).await,
+        Err(error) if error.is_timeout() && !parts.read_buf.is_empty() => {
+            let answer = bare_answer("408 Request Timeout", "the head of the request came too slowly");
+            let _ = clock.timeout(LINGER, stream.write_all(&answer)).await;
+            linger(&mut stream, clock.as_ref()).await;
+        }
+        Err(error) => tracing::debug!(%error, "a connection ended early"),
+    }
+}
+
+/// Closes our side and passes over what the client still sends: closing with bytes unread would reset the connection,
+/// and the client might never see its answer.
+async fn linger(stream: &mut TcpStream, clock: &dyn Clock) {
+    let passing_over = async {
+        stream.shutdown().await?;
+        let mut scrap = [0; 4096];
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            match stream.read(&mut scrap).await? {
+                0 => break,
+                read => left = left.saturating_sub(read),
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = clock.timeout(LINGER, passing_over).await;
+}

@@ -1,0 +1,221 @@
+//! One request: checked, admitted, routed, read, worked on apart from its connection, and answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use job_core::{Clock, ClockExt, Shutdown};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::body::{self, BodyMemory, HeldBody};
+use crate::error::ApiError;
+use crate::handlers::{self, Api, Call};
+use crate::limits::Limits;
+use crate::middleware::{compression, correlation, panic};
+use crate::query_string::QueryString;
+use crate::reply::Answer;
+use crate::router::{Endpoint, Route, Router};
+
+static CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// Larger bodies are compressed on a thread of their own, so that others need not wait.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// What one address serves.
+#[derive(Debug)]
+pub(crate) struct Site {
+    router: Router,
+    api: Arc<Api>,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    /// Owns the handlers: they outlive the connections they were asked over.
+    tasks: Shutdown,
+    requests: Arc<Semaphore>,
+    waits: Arc<Semaphore>,
+    bodies: BodyMemory,
+}
+
+impl Site {
+    pub(crate) fn new(
+        routes: &'static [Route],
+        api: Arc<Api>,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        tasks: Shutdown,
+    ) -> Self {
+        Self {
+            router: Router::new(routes),
+            api,
+            requests: Arc::new(Semaphore::new(limits.requests_max)),
+            waits: Arc::new(Semaphore::new(limits.waits_max)),
+            bodies: BodyMemory::new(limits.bodies_bytes_max),
+            limits,
+            clock,
+            tasks,
+        }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Answers a request, whatever it is.
+    pub(super) async fn serve(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let correlation_id = correlation::of(&head.headers);
+        let shown_id = correlation_id.to_str().unwrap_or_default().to_owned();
+        let gzip = compression::accepts_gzip(&head.headers);
+        let span = tracing::info_span!(
+            "request", correlation_id = shown_id, http.method = %head.method, http.path = head.uri.path()
+        );
+        let mut answer = async {
+            let outcome = self.exchange(head, body, shown_id).await;
+            let answer = outcome.unwrap_or_else(|error| {
+                report(&error);
+                error.into_answer()
+            });
+            tracing::debug!(
+                http.status = answer.status().as_u16(),
+                http.bytes = answer.body().len(),
+                "answered"
+            );
+            answer
+        }
+        .instrument(span)
+        .await;
+        if compression::is_worthwhile(&answer) {
+            compression::mark_as_varying(&mut answer);
+            if gzip {
+                answer = self.compress(answer).await;
+            }
+        }
+        let headers = answer.headers_mut();
+        headers.insert(&correlation::HEADER, correlation_id);
+        headers.insert(&CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer.map(Full::new)
+    }
+
+    async fn exchange(
+        &self,
+        head: Parts,
+        body: Incoming,
+        correlation_id: String,
+    ) -> Result<Answer, ApiError> {
+        check_head(&head, &self.limits)?;
+        let (endpoint, path) = self.router.find(&head.method, head.uri.path())?;
+        let query = QueryString::parse(head.uri.query().unwrap_or_default())?;
+        let is_wait = endpoint == Endpoint::GetJob && query.get("wait").is_some();
+        let permit = self.admit(endpoint, is_wait)?;
+        let body = if endpoint.takes_body() { self.read_body(&head, body).await? } else { HeldBody::empty() };
+        let gone = CancellationToken::new();
+        let _gone_when_dropped = gone.clone().drop_guard();
+        let (uri, headers) = (head.uri, head.headers);
+        let call = Call { uri, headers, path, query, body: body.bytes.clone(), correlation_id, gone };
+        let api = Arc::clone(&self.api);
+        // Detached: when the client goes away the connection's future is dropped, and a call to a store that is cut off
+        // in the middle of a transaction would poison its connection.
+        let work = async move {
+            let _admitted = (permit, body);
+            handlers::answer(&api, endpoint, &call).await
+        };
+        let limit = self.time_for(endpoint, is_wait);
+        match self.clock.timeout(limit, self.tasks.spawn(work.in_current_span())).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => Err(panic::answer(error)),
+            Err(_) => Err(ApiError::overloaded(format!(
+                "the request was not finished within {} s: it may still take effect, so look before trying again",
+                limit.as_secs()
+            ))),
+        }
+    }
+
+    fn admit(&self, endpoint: Endpoint, is_wait: bool) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+        if endpoint.is_vital() {
+            return Ok(None);
+        }
+        let gate = if is_wait { &self.waits } else { &self.requests };
+        let permit = Arc::clone(gate).try_acquire_owned();
+        permit.map(Some).map_err(|_| ApiError::overloaded("too many requests at once: try again in a moment"))
+    }
+
+    fn time_for(&self, endpoint: Endpoint, is_wait: bool) -> Duration {
+        let time = if endpoint.is_bulk() { self.limits.bulk_time } else { self.limits.handler_time };
+        if is_wait { time + Duration::from_secs(60) } else { time }
+    }
+
+    async fn read_body(&self, head: &Parts, body: Incoming) -> Result<HeldBody, ApiError> {
+        let coding = compression::coding(&head.headers)?;
+        let mut held = body::read(body, &self.limits, &self.bodies, self.clock.as_ref()).await?;
+        if coding != compression::Coding::Identity {
+            let bytes_max = self.limits.body_bytes_max;
+            // No coding here shrinks a text to less than a thousandth.
+            let bound = held.bytes.len().saturating_mul(1_100).min(bytes_max);
+            self.bodies.reserve(&mut held, bound)?;
+            let compressed = held.bytes.clone();
+            let decompress = move || compression::decompress(&compressed, coding, bytes_max);
+            held.bytes = self.tasks.spawn_blocking(decompress).await.map_err(panic::answer)??;
+        }
+        Ok(held)
+    }
+
+    async fn compress(&self, answer: Answer) -> Answer {
+        if answer.body().len() <= INLINE_BYTES_MAX {
+            return compression::gzip(answer);
+        }
+        let compressed = self.tasks.spawn_blocking(move || compression::gzip(answer)).await;
+        compressed.unwrap_or_else(|error| panic::answer(error).into_answer())
+    }
+}
+
+/// A failure is logged once, here, and only when it is ours.
+fn report(error: &ApiError) {
+    let status = error.status();
+    match error.cause() {
+        Some(cause) if status.is_server_error() => {
+            let source = std::error::Error::source(cause).map(ToString::to_string);
+            tracing::error!(http.status = status.as_u16(), error = %cause, source, "a request failed");
+        }
+        _ => {
+            tracing::debug!(http.status = status.as_u16(), message = error.message(), "a request was refused")
+        }
+    }
+}
+
+fn check_head(head: &Parts, limits: &Limits) -> Result<(), ApiError> {
+    let url = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if url > limits.url_bytes_max {
+        return Err(ApiError::new(
+            StatusCode::URI_TOO_LONG,
+            format!("the URL is {url} bytes long: at most {} are allowed", limits.url_bytes_max),
+        ));
+    }
+    let too_large = |message| Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message));
+    let (count, max) = (head.headers.len(), limits.headers_max);
+    if count > max {
+        return too_large(format!("the request has {count} headers: at most {max} are allowed"));
+    }
+    let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > limits.header_bytes_max {
+        let max = limits.header_bytes_max;
+        return too_large(format!("the headers are {bytes} bytes long: at most {max} are allowed"));
+    }
+    let hosts = head.headers.get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
+        return Err(ApiError::bad_request("the request must have exactly one Host header").closing());
+    }
+    if head.method == Method::CONNECT {
+        return Err(ApiError::method_not_allowed("GET, HEAD, PUT, POST, DELETE").closing());
+    }
+    Ok(())
+}
