@@ -16,8 +16,10 @@ use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
     PruneRequest, Recorded, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
 };
+use job_core::worker::{Outcome, TaskContext, Worker, WorkerResult};
 use job_core::{
-    AcceptedJob, Engine, EngineSettings, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
+    AcceptedJob, Engine, EngineSettings, Failure, Job, JobId, JobKey, JobStatus, NewJob, PartitionId, Result,
+    TaskPath, TaskSpec, Timestamp,
 };
 use job_queue_memory::MemoryQueue;
 use job_store_memory::MemoryStore;
@@ -133,4 +135,39 @@ impl<S: JobStore> JobStore for CountingStore<S> {
     async fn ping(&self) -> Result<()> {
         self.counted("ping").ping().await
     }
+}
+
+struct Nothing;
+
+impl Worker for Nothing {
+    type Task = ();
+    const KIND: &'static str = "Nothing";
+
+    async fn run(&self, (): (), _: &TaskContext) -> WorkerResult {
+        Ok(Outcome::done())
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let store = Arc::new(CountingStore::new(MemoryStore::new()));
+    let engine =
+        Engine::start(Arc::clone(&store) as _, Arc::new(MemoryQueue::new()), EngineSettings::default());
+    engine.host(engine.runner("nothing-in").register(Nothing).build()?);
+
+    let keys: Vec<JobKey> =
+        (0..100).map(|i| JobKey::parse("acme", format!("job-{i}"))).collect::<std::result::Result<_, _>>()?;
+    let task = TaskSpec::json(Nothing::KIND, "nothing-in", &())?;
+    let jobs = keys.iter().map(|key| NewJob::new(key.clone(), task.clone())).collect();
+    engine.service().create_all(jobs).await?.into_iter().collect::<Result<Vec<_>>>()?;
+    for key in &keys {
+        engine.service().wait(key, Duration::from_secs(10), Duration::from_millis(100)).await?;
+    }
+    engine.stop().await;
+
+    println!("a hundred jobs cost these calls of the store:");
+    for (method, calls) in store.calls() {
+        println!("{calls:>6} {method}");
+    }
+    Ok(())
 }

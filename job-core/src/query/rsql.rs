@@ -200,7 +200,7 @@ impl<'a> Parser<'a> {
         }
         if values.len() > 1 && !operator.takes_many() {
             self.at = begin;
-            return Err(self.wrong("several values are only allowed behind =in= and =out=".to_owned()));
+            return Err(self.wrong("several values are only allowed behind =in= and =out="));
         }
         Ok(values)
     }
@@ -215,7 +215,7 @@ impl<'a> Parser<'a> {
         }
         .and_then(|value| {
             // No column of a database can be compared with it.
-            if value.contains('\0') { Err(self.wrong("a value contains the character U+0000".to_owned())) } else { Ok(value) }
+            if value.contains('\0') { Err(self.wrong("a value contains the character U+0000")) } else { Ok(value) }
         })
     }
 
@@ -293,7 +293,8 @@ impl<'a> Parser<'a> {
         self.wrong(format!("expected {what}, found {found}"))
     }
 
-    fn wrong(&self, what: String) -> Error {
+    fn wrong(&self, what: impl AsRef<str>) -> Error {
+        let what = what.as_ref();
         Error::invalid(format!("Unable to parse filter: character {}: {what}", self.character(self.at)))
     }
 }
