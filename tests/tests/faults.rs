@@ -1,6 +1,5 @@
 //! A store that fails before and after it has done what was asked, a queue that loses confirms, repeats and delays, and
 //! workers on a bad day, all at once. Then the faults end, and everything must be as if nothing had happened.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
 use std::time::Duration;
