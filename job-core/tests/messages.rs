@@ -1,4 +1,5 @@
 //! The wire format against examples of what CAF services and workers send: read, and written again to the same bytes.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use job_core::Timestamp;
@@ -42,7 +43,10 @@ fn the_first_message_of_a_job_is_understood() {
     let message = decoded(golden!("message_first"));
     let tracking = message.tracking.as_ref().unwrap();
     assert_eq!(tracking.last_status_check_time, Some(Timestamp::from_millis(1_732_406_400_000)));
-    assert_eq!((tracking.job_task_id.as_deref(), tracking.status_check_interval_millis), (Some("acme:job1"), 5_000));
+    assert_eq!(
+        (tracking.job_task_id.as_deref(), tracking.status_check_interval_millis),
+        (Some("acme:job1"), 5_000)
+    );
     assert!(message.is_intended_for("Batch-IN"));
     assert!(!message.ends_tracking());
     let payload = message.task_data.unwrap();
@@ -151,12 +155,7 @@ fn what_is_no_task_message_is_refused() {
 
 #[test]
 fn payloads_of_the_tracking_queue_are_read_strictly() {
-    for payload in [
-        "null",
-        "{}",
-        r#"{"trackingReports":null}"#,
-        r#"{"trackingReports":[],"more":1}"#,
-    ] {
+    for payload in ["null", "{}", r#"{"trackingReports":null}"#, r#"{"trackingReports":[],"more":1}"#] {
         assert!(TrackingReportTask::decode_entries(payload.as_bytes()).is_err(), "{payload}");
     }
     let payload = r#"{"trackingReports":[

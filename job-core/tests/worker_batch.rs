@@ -1,4 +1,5 @@
 //! The batch worker on the wire.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod worker_support;
 
@@ -96,7 +97,10 @@ async fn two_items_go_over_the_wire_in_the_contracts_order() {
     let items = queue.published("example-in");
     assert_eq!(items[0].body, include_str!("golden/message_item.json").trim_end());
     let report = TaskMessage::decode(&queue.published(PIPE)[0].body).unwrap();
-    assert_eq!(report.task_data.as_deref().unwrap(), include_str!("golden/reports_batch.json").trim_end().as_bytes());
+    assert_eq!(
+        report.task_data.as_deref().unwrap(),
+        include_str!("golden/reports_batch.json").trim_end().as_bytes()
+    );
     // Apart from its random id the whole message is the example.
     let mut example = TaskMessage::decode(include_bytes!("golden/message_report.json")).unwrap();
     example.task_id.clone_from(&report.task_id);

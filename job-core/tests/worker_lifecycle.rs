@@ -1,4 +1,5 @@
 //! A runner and the world around it: jobs that end, runners that stop, many tasks at once.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod worker_support;
 
@@ -11,9 +12,7 @@ use async_trait::async_trait;
 use job_core::clock::ManualClock;
 use job_core::message::{TaskMessage, TrackingReportTask};
 use job_core::queue::TaskQueue;
-use job_core::worker::{
-    Outcome, RunnerSettings, StatusAnswer, StatusQuestion, StatusSource, SubtaskError,
-};
+use job_core::worker::{Outcome, RunnerSettings, StatusAnswer, StatusQuestion, StatusSource, SubtaskError};
 use job_core::{Clock, JobStatus, Result, Timestamp};
 use tokio::sync::Notify;
 use worker_support::{INPUT, PIPE, Recorder, Running, Trouble, does, task, within};

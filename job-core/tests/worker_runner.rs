@@ -1,4 +1,5 @@
 //! A runner on the wire: what is published, in which order, and what becomes of the delivery.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod worker_support;
 
@@ -71,8 +72,9 @@ async fn a_result_for_the_queue_where_tracking_ends_is_the_contracts_example() {
 async fn a_task_without_output_is_one_report_and_an_ack() {
     let queue = Recorder::new();
     queue.put_task(&task("acme:job1")).await;
-    let running =
-        Running::start(&queue, |runner| runner.register(does(|_, _| Box::pin(async { Ok(Outcome::done()) }))));
+    let running = Running::start(&queue, |runner| {
+        runner.register(does(|_, _| Box::pin(async { Ok(Outcome::done()) })))
+    });
     assert_eq!(queue.until_settled(1).await, ["jobtracking-in [acme:job1 Complete]", "Ack"]);
     running.stop().await;
 }
@@ -220,9 +222,9 @@ async fn a_task_is_acked_only_when_its_last_message_is_confirmed() {
     queue.put_task(&task("acme:job1")).await;
     queue.disturb("out", Trouble::Refuse, 2);
     let running = Running::start(&queue, |runner| {
-        runner.clock(Arc::<ManualClock>::clone(&clock)).register(does(|_, _| {
-            Box::pin(async { Ok(Outcome::result("out", "Result", 1, "x")?) })
-        }))
+        runner
+            .clock(Arc::<ManualClock>::clone(&clock))
+            .register(does(|_, _| Box::pin(async { Ok(Outcome::result("out", "Result", 1, "x")?) })))
     });
     within(async {
         while settlements(&queue.log()) == 0 {
@@ -246,9 +248,9 @@ async fn a_task_whose_messages_stay_unconfirmed_is_handed_back() {
     queue.put_task(&task("acme:job1")).await;
     queue.disturb("out", Trouble::Unroutable, usize::MAX);
     let running = Running::start(&queue, |runner| {
-        runner.clock(Arc::<ManualClock>::clone(&clock)).register(does(|_, _| {
-            Box::pin(async { Ok(Outcome::result("out", "Result", 1, "x")?) })
-        }))
+        runner
+            .clock(Arc::<ManualClock>::clone(&clock))
+            .register(does(|_, _| Box::pin(async { Ok(Outcome::result("out", "Result", 1, "x")?) })))
     });
     within(async {
         while settlements(&queue.log()) == 0 {
@@ -265,9 +267,11 @@ async fn a_task_whose_messages_stay_unconfirmed_is_handed_back() {
 
 #[tokio::test]
 async fn panics_and_errors_are_failures_with_their_text() {
-    for (how, expected) in
-        [("panic", "the worker panicked: boom 7"), ("error", "the index is broken: disk full"), ("outcome", "no")]
-    {
+    for (how, expected) in [
+        ("panic", "the worker panicked: boom 7"),
+        ("error", "the index is broken: disk full"),
+        ("outcome", "no"),
+    ] {
         let queue = Recorder::new();
         let mut message = task("acme:job1.2");
         message.task_data = Some(format!("\"{how}\"").into());
@@ -310,10 +314,7 @@ async fn a_failure_may_have_an_id_of_its_own() {
 async fn tasks_that_make_no_sense_are_answered_with_the_contracts_texts() {
     type Spoil = fn(&mut TaskMessage);
     let cases: [(Spoil, &str); 4] = [
-        (
-            |message| message.task_classifier = Some("Foo".into()),
-            "Task of type Foo found on queue for Work",
-        ),
+        (|message| message.task_classifier = Some("Foo".into()), "Task of type Foo found on queue for Work"),
         (|message| message.task_classifier = None, "Task of type  found on queue for Work"),
         (|message| message.task_data = None, "Invalid input message: task not specified"),
         (
@@ -346,7 +347,8 @@ async fn an_invalid_task_is_the_contracts_example() {
     message.to = Some(INPUT.into());
     message.source_info = None;
     queue.put_task(&message).await;
-    let settings = RunnerSettings { output_queue: Some("batch-worker-err".into()), ..RunnerSettings::default() };
+    let settings =
+        RunnerSettings { output_queue: Some("batch-worker-err".into()), ..RunnerSettings::default() };
     let running = Running::start(&queue, |runner| {
         let batch = job_core::worker::batch::BatchWorker::new();
         runner.settings(settings).signed("worker-batch", "3.7.0").clock(clock()).register(batch)
@@ -374,8 +376,9 @@ async fn unreadable_messages_are_set_aside_with_their_reason() {
     let queue = Recorder::new();
     queue.put(Publication::new(INPUT, &b"{\"taskId\":7}"[..])).await;
     queue.put_task(&task("acme:job1.x")).await;
-    let running =
-        Running::start(&queue, |runner| runner.register(does(|_, _| Box::pin(async { Ok(Outcome::done()) }))));
+    let running = Running::start(&queue, |runner| {
+        runner.register(does(|_, _| Box::pin(async { Ok(Outcome::done()) })))
+    });
     queue.until_settled(2).await;
     let aside = queue.published("work-in-reject");
     assert_eq!(aside[0].body, "{\"taskId\":7}");
@@ -409,12 +412,15 @@ async fn a_task_is_tried_as_often_as_the_limit_says_and_then_set_aside() {
     queue.put_task(&task("acme:job1")).await;
     let tries = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = Arc::clone(&tries);
-    let settings = RunnerSettings { retry_limit: 3, friendly_name: Some("Tester".into()), ..RunnerSettings::default() };
+    let settings =
+        RunnerSettings { retry_limit: 3, friendly_name: Some("Tester".into()), ..RunnerSettings::default() };
     let running = Running::start(&queue, |runner| {
-        runner.settings(settings).clock(Arc::<ManualClock>::clone(&clock)).register(does(move |_, context| {
-            seen.lock().unwrap().push(context.attempt());
-            Box::pin(async { Ok(Outcome::retry_after(Duration::from_secs(30))) })
-        }))
+        runner.settings(settings).clock(Arc::<ManualClock>::clone(&clock)).register(does(
+            move |_, context| {
+                seen.lock().unwrap().push(context.attempt());
+                Box::pin(async { Ok(Outcome::retry_after(Duration::from_secs(30))) })
+            },
+        ))
     });
     // Each try is requeued once and counted once, then comes the one too many.
     run_through(&queue, &clock, 4 + 3 + 1).await;
@@ -423,7 +429,11 @@ async fn a_task_is_tried_as_often_as_the_limit_says_and_then_set_aside() {
     let log = queue.log();
     assert_eq!(
         log[log.len() - 3..],
-        ["work-in-reject 00000000-0000-0000-0000-000000000001 RESULT_EXCEPTION", "jobtracking-in [acme:job1 Failed]", "Ack"]
+        [
+            "work-in-reject 00000000-0000-0000-0000-000000000001 RESULT_EXCEPTION",
+            "jobtracking-in [acme:job1 Failed]",
+            "Ack"
+        ]
     );
     assert_eq!(failure(&queue).2, "Tester could not process the item.");
     running.stop().await;
@@ -504,7 +514,8 @@ async fn percentages_are_sent_no_more_often_than_the_interval_allows() {
         }))
     });
     let log = queue.until_settled(1).await;
-    let sent: Vec<&str> = log.iter().filter_map(|line| line.strip_prefix("jobtracking-in acme:job1 ")).collect();
+    let sent: Vec<&str> =
+        log.iter().filter_map(|line| line.strip_prefix("jobtracking-in acme:job1 ")).collect();
     assert_eq!(sent, ["1%", "11%", "21%", "31%", "41%", "51%", "61%", "71%", "81%", "91%"]);
     running.stop().await;
 }
@@ -526,7 +537,8 @@ async fn a_subtask_to_a_queue_that_does_not_exist_is_tried_again_later() {
     });
     run_through(&queue, &clock, 3).await;
     let log = queue.log();
-    let of_interest: Vec<&str> = log.iter().map(String::as_str).filter(|line| *line != "nowhere is missing").collect();
+    let of_interest: Vec<&str> =
+        log.iter().map(String::as_str).filter(|line| *line != "nowhere is missing").collect();
     assert_eq!(
         of_interest,
         [

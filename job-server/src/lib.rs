@@ -5,7 +5,7 @@
 
 mod app;
 pub mod config;
-//OFF mod demo;
+mod demo;
 mod error;
 mod handlers;
 mod health;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 pub use app::App;
 pub use config::Config;
-//OFF pub use demo::DemoArgs;
+pub use demo::DemoArgs;
 pub use limits::Limits;
 
 use config::{Command, CommandLine};
@@ -35,6 +35,6 @@ use config::{Command, CommandLine};
 pub async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
     match line.command {
         Command::Serve(arguments) => serve::serve(&arguments).await,
-//OFF         Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
     }
 }

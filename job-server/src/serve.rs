@@ -21,10 +21,10 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode
     for variable in unknown_variables() {
         tracing::warn!(variable, "this environment variable means nothing here; is it misspelt?");
     }
-    let store: Arc<dyn JobStore> = match arguments.store {
+    let store: Arc<dyn JobStore> = match arguments.store()? {
         StoreBackend::Memory => Arc::new(MemoryStore::new()),
     };
-    let queue: Arc<dyn TaskQueue> = match arguments.queue {
+    let queue: Arc<dyn TaskQueue> = match arguments.queue()? {
         QueueBackend::Memory => Arc::new(MemoryQueue::new()),
     };
     let app = App::build(config, store, queue).await?;

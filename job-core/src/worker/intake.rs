@@ -2,9 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::lifecycle::JobStatus;
-use crate::message::{
-    HEADER_DELIVERY_COUNT, HEADER_REJECTED, HEADER_RETRY, TaskMessage, TrackingInfo,
-};
+use crate::message::{HEADER_DELIVERY_COUNT, HEADER_REJECTED, HEADER_RETRY, TaskMessage, TrackingInfo};
 use crate::queue::{Delivery, Headers, Publication};
 
 /// Header that says in words why a message was set aside.

@@ -154,7 +154,10 @@ mod tests {
 
     #[test]
     fn an_error_is_described_with_its_causes() {
-        assert_eq!(describe(&Outer(std::io::Error::other("disk full"))), "the page cannot be read: disk full");
+        assert_eq!(
+            describe(&Outer(std::io::Error::other("disk full"))),
+            "the page cannot be read: disk full"
+        );
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+use super::Worker;
 use super::context::TaskContext;
 use super::outcome::WorkerResult;
-use super::Worker;
 use crate::message::TaskMessage;
 
 /// A worker behind a pointer; its payload is still bytes.

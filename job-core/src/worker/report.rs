@@ -103,10 +103,8 @@ mod tests {
     fn every_row_of_the_table() {
         use TaskStatus as S;
         let now = Timestamp::from_millis(1_732_406_405_123);
-        let complete =
-            r#"{"jobTaskId":"acme:job1.2","status":"Complete","estimatedPercentageCompleted":0}"#;
-        let progress =
-            r#"{"jobTaskId":"acme:job1.2","status":"Progress","estimatedPercentageCompleted":0}"#;
+        let complete = r#"{"jobTaskId":"acme:job1.2","status":"Complete","estimatedPercentageCompleted":0}"#;
+        let progress = r#"{"jobTaskId":"acme:job1.2","status":"Progress","estimatedPercentageCompleted":0}"#;
         for status in [S::NewTask, S::ResultSuccess, S::ResultFailure] {
             for (to, track_to, ends) in [
                 (None, None, true),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::report;
 use crate::clock::{IdSource, Timestamp};
@@ -47,6 +48,15 @@ pub(super) enum TrackTo {
     AsReceived,
     /// At this queue; none means where the response has no destination.
     Replaced(Option<String>),
+}
+
+/// The payload of a message about a percentage, in the member order of its Java class and with a whole number, as that
+/// class declares it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Percentage<'a> {
+    job_task_id: &'a str,
+    estimated_percentage_completed: u8,
 }
 
 /// An entry of a report message, and what decides which message it can travel in.
@@ -157,8 +167,8 @@ impl Responses {
     pub(super) fn percentage(&self, percentage: u8) -> Option<Publication> {
         let pipe = self.pipe()?;
         let task = self.received.tracking()?.job_task_id.as_deref()?;
-        let payload =
-            serde_json::json!({ "jobTaskId": task, "estimatedPercentageCompleted": percentage }).to_string();
+        let payload = Percentage { job_task_id: task, estimated_percentage_completed: percentage };
+        let payload = serde_json::to_vec(&payload).expect("a text and a number always serialise");
         let mut message =
             TaskMessage::new_task(self.ids.next().to_string(), JOB_TRACKING_CLASSIFIER, 1, payload, pipe);
         message.correlation_id.clone_from(&self.received.message.correlation_id);
@@ -345,8 +355,7 @@ mod tests {
                 .subtask(response(Some("item-in"), TrackTo::AsReceived), Timestamp::default(), &mut out)
                 .unwrap();
         }
-        let alone =
-            responses.last(response(None, TrackTo::Replaced(None)), Timestamp::default(), &mut out);
+        let alone = responses.last(response(None, TrackTo::Replaced(None)), Timestamp::default(), &mut out);
         (wire(&out, job_task_id), alone)
     }
 
@@ -367,7 +376,8 @@ mod tests {
     #[test]
     fn twelve_subtasks_report_in_fives_before_the_one_that_overflows() {
         let (wire, _) = run("acme:job1", 12, 5);
-        let expected = ".1 .2 .3 .4 .5 [.1 .2 .3 .4 .5] .6 .7 .8 .9 .10 [.6 .7 .8 .9 .10] .11 .12 [.11 .12 .13*]";
+        let expected =
+            ".1 .2 .3 .4 .5 [.1 .2 .3 .4 .5] .6 .7 .8 .9 .10 [.6 .7 .8 .9 .10] .11 .12 [.11 .12 .13*]";
         assert_eq!(wire.join(" "), expected);
     }
 
@@ -383,7 +393,9 @@ mod tests {
         let mut responses = responses(&message, 5);
         let mut out = Vec::new();
         for to in ["elsewhere", "OUT"] {
-            responses.subtask(response(Some(to), TrackTo::AsReceived), Timestamp::default(), &mut out).unwrap();
+            responses
+                .subtask(response(Some(to), TrackTo::AsReceived), Timestamp::default(), &mut out)
+                .unwrap();
         }
         let tracked: Vec<bool> = out
             .iter()
@@ -424,8 +436,11 @@ mod tests {
     fn a_subtask_below_the_deepest_level_is_refused() {
         let message = incoming(&format!("acme:job1{}", ".1".repeat(TASK_DEPTH_MAX)));
         let mut responses = responses(&message, 5);
-        let refused =
-            responses.subtask(response(Some("a"), TrackTo::AsReceived), Timestamp::default(), &mut Vec::new());
+        let refused = responses.subtask(
+            response(Some("a"), TrackTo::AsReceived),
+            Timestamp::default(),
+            &mut Vec::new(),
+        );
         assert_eq!(refused, Err(IdError::TooDeep));
     }
 

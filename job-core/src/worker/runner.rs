@@ -101,7 +101,7 @@ impl Runner {
         let (settings, running) = (&station.settings, station.running.clone());
         let concurrency = settings.concurrency.get();
         let lanes = tokio::runtime::Handle::current().metrics().num_workers().clamp(1, concurrency);
-        let prefetch = u16::try_from(settings.prefetch().div_ceil(lanes)).unwrap_or(u16::MAX);
+        let prefetch = u16::try_from(settings.prefetch_of_all_lanes().div_ceil(lanes)).unwrap_or(u16::MAX);
         let places = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
         let abort = Shutdown::new();
         let finishing: Vec<_> = (0..FINISHING)
@@ -248,7 +248,7 @@ impl RunnerBuilder {
         self
     }
 
-    /// How many deliveries may be in hand; see [`RunnerSettings::prefetch`].
+    /// How many deliveries may be in hand; see [`prefetch`](field@RunnerSettings::prefetch).
     pub fn prefetch(mut self, deliveries: u16) -> Self {
         self.settings.prefetch = NonZeroU16::new(deliveries);
         self

@@ -80,7 +80,7 @@ impl Default for RunnerSettings {
 }
 
 impl RunnerSettings {
-    pub(super) fn prefetch(&self) -> usize {
+    pub(super) fn prefetch_of_all_lanes(&self) -> usize {
         match self.prefetch {
             Some(prefetch) => usize::from(prefetch.get()),
             None => (2 * self.concurrency.get() + 32).min(usize::from(u16::MAX)),

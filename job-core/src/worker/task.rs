@@ -13,9 +13,7 @@ use futures::future::BoxFuture;
 use super::context::TaskContext;
 use super::counts::Counters;
 use super::finisher::{Finished, Finisher};
-use super::intake::{
-    Try, Verdict, check_is_due, counted, passed_on, set_aside, verdict, which_try,
-};
+use super::intake::{Try, Verdict, check_is_due, counted, passed_on, set_aside, verdict, which_try};
 use super::outcome::{End, Outcome, ResultMessage, WorkerResult, describe};
 use super::publishing::{Unroutable, publish_all};
 use super::registry::{Mismatch, Registry};
@@ -101,7 +99,9 @@ impl Station {
 
     /// Asks for the status if it is time to, and writes the answer's date into the message.
     async fn status_of(&self, message: &mut TaskMessage, job: Option<&JobKey>) -> Option<JobStatus> {
-        let (Some(tracking), Some(job)) = (&mut message.tracking, job) else { return Some(JobStatus::Active) };
+        let (Some(tracking), Some(job)) = (&mut message.tracking, job) else {
+            return Some(JobStatus::Active);
+        };
         if !check_is_due(tracking, self.clock.now()) {
             return Some(JobStatus::Active);
         }
@@ -142,8 +142,7 @@ impl Station {
             retries,
             job_task_id,
         });
-        let responses =
-            Responses::to(Arc::clone(&received), Arc::clone(&self.style), Arc::clone(&self.ids));
+        let responses = Responses::to(Arc::clone(&received), Arc::clone(&self.style), Arc::clone(&self.ids));
         let context = TaskContext::new(
             Arc::clone(&received),
             responses,
@@ -185,7 +184,10 @@ impl Station {
                 self.finish(delivery, Vec::new(), Settlement::Reject);
             }
             Err(Broken::Unroutable(Unroutable(queue))) => {
-                tracing::warn!(queue.name = queue, "a task is tried again later: its subtasks' queue does not exist");
+                tracing::warn!(
+                    queue.name = queue,
+                    "a task is tried again later: its subtasks' queue does not exist"
+                );
                 self.retry(context, None, delivery);
             }
         }
@@ -326,7 +328,12 @@ impl Station {
     /// Messaging contract §2.12.
     fn invalid(&self, message: &TaskMessage, context: &TaskContext, text: String, delivery: Delivery) {
         self.counters.failed.add();
-        tracing::warn!(queue.name = self.input, task.id = message.task_id, reason = text, "a task makes no sense");
+        tracing::warn!(
+            queue.name = self.input,
+            task.id = message.task_id,
+            reason = text,
+            "a task makes no sense"
+        );
         let response = Response {
             to: self.answer_queue(message),
             status: TaskStatus::InvalidTask,
@@ -382,7 +389,8 @@ impl Station {
     /// Where failures are answered: the output queue, or, where no report would tell of them either, the reject queue.
     fn answer_queue(&self, message: &TaskMessage) -> Option<String> {
         let reported = message.tracking.as_ref().is_some_and(|tracking| {
-            tracking.job_task_id.is_some() && tracking.tracking_pipe.as_deref().is_some_and(|pipe| !pipe.is_empty())
+            tracking.job_task_id.is_some()
+                && tracking.tracking_pipe.as_deref().is_some_and(|pipe| !pipe.is_empty())
         });
         let unheard = || (!reported).then(|| self.settings.reject_queue(&self.input));
         self.settings.output_queue.clone().or_else(unheard)
@@ -396,7 +404,9 @@ impl Station {
         delivery: Delivery,
     ) {
         let (last, mut entry) = context.last(response);
-        if !self.coalesce && let Some(entry) = entry.take() {
+        if !self.coalesce
+            && let Some(entry) = entry.take()
+        {
             let reports = TrackingReportTask { tracking_reports: vec![entry.report] };
             let correlation_id = entry.correlation_id.as_deref();
             publications.push(report::publication(&reports, &entry.pipe, correlation_id, self.ids.as_ref()));

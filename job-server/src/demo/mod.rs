@@ -62,7 +62,7 @@ fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
 ///
 /// # Errors
 /// When the engine or its API could not be started, or the API stopped answering.
-pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     match args.synthetic {
         Some(items) => synthetic_demo::run(items, &args).await,
         None => text_demo::run(&args).await,

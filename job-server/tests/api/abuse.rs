@@ -36,14 +36,9 @@ async fn a_claimed_length_over_the_limit_is_refused_before_reading() {
     assert_eq!(answer.header("connection"), Some("close"));
     let answer = raw(server.address, put_head("Expect: 100-continue\r\nContent-Length: 1001")).await.unwrap();
     assert_eq!(answer.status, 413);
-    let fits = request(
-        server.address,
-        "PUT",
-        &Server::job_path("j"),
-        &[JSON, "Expect: 100-continue"],
-        BODY.as_bytes(),
-    );
-    assert_eq!(fits.await.status, 201);
+    let (path, headers) = (Server::job_path("j"), [JSON, "Expect: 100-continue"]);
+    let fits = request(server.address, "PUT", &path, &headers, BODY.as_bytes()).await;
+    assert_eq!(fits.status, 201);
 }
 
 #[tokio::test]

@@ -95,18 +95,15 @@ async fn task_data_reaches_the_worker_as_it_was_meant() {
         let body = with_data(data.clone(), encoding).replace("w-in", &queue);
         assert_eq!(server.put(&queue, &body).await.status, 201, "{data}");
         let message = first_message(&server, &queue).await;
-        assert_eq!(message.task_data, expected, "{data}");
+        assert_eq!(message.task_data.as_deref(), Some(&expected[..]), "{data}");
     }
     let body = BODY
         .replace("w-in", "objects")
         .replace("\"data\"", "{ \"z\" : [ 1.50, \"a b\" ],\n\"a\" : {\"é\":1e2} }");
     assert_eq!(server.put("object", &body).await.status, 201);
     let message = first_message(&server, "objects").await;
-    assert_eq!(
-        message.task_data,
-        "{\"z\":[1.50,\"a b\"],\"a\":{\"é\":1e2}}".as_bytes(),
-        "in the order received"
-    );
+    let expected = "{\"z\":[1.50,\"a b\"],\"a\":{\"é\":1e2}}";
+    assert_eq!(message.task_data.as_deref(), Some(expected.as_bytes()), "in the order received");
 }
 
 #[tokio::test]
@@ -118,7 +115,7 @@ async fn the_first_message_carries_what_the_request_said() {
         request(server.address, "PUT", &path, &[JSON, "CAF-Correlation-Id: c-1"], body.as_bytes()).await;
     assert_eq!(answer.status, 201);
     let message = first_message(&server, "w-in").await;
-    assert_eq!(message.task_classifier, "true");
+    assert_eq!(message.task_classifier.as_deref(), Some("true"));
     assert_eq!(message.task_api_version, 7);
     assert_eq!(message.correlation_id.as_deref(), Some("c-1"));
     let tracking = message.tracking.unwrap();

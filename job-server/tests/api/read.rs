@@ -153,7 +153,8 @@ async fn a_long_poll_ends_when_the_job_does() {
     let server = Server::start().await;
     server.create("j").await;
     let key = JobKey::parse("p", "j").unwrap();
-    let waiting = server.get(&Server::job_path("j?wait=60"));
+    let path = Server::job_path("j?wait=60");
+    let waiting = server.get(&path);
     let cancelling = async {
         server.store.act(&key, Action::Cancel, SystemClock::new().now()).await.unwrap();
     };
