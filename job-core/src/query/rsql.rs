@@ -129,7 +129,11 @@ impl<'a> Parser<'a> {
         let inner = self.disjunction()?;
         self.depth -= 1;
         self.skip_blanks();
-        if self.eat(')') { Ok(inner) } else { Err(self.expected("\")\", \",\", \";\", \" or \" or \" and \"")) }
+        if self.eat(')') {
+            Ok(inner)
+        } else {
+            Err(self.expected("\")\", \",\", \";\", \" or \" or \" and \""))
+        }
     }
 
     fn comparison(&mut self) -> Result<Filter, Error> {
@@ -215,7 +219,11 @@ impl<'a> Parser<'a> {
         }
         .and_then(|value| {
             // No column of a database can be compared with it.
-            if value.contains('\0') { Err(self.wrong("a value contains the character U+0000")) } else { Ok(value) }
+            if value.contains('\0') {
+                Err(self.wrong("a value contains the character U+0000"))
+            } else {
+                Ok(value)
+            }
         })
     }
 
@@ -376,7 +384,11 @@ mod tests {
     fn and_binds_tighter_than_or() {
         let name = |value: &str| text(TextKey::Name, equal(value));
         let expected = Filter::Or(vec![name("a"), Filter::And(vec![name("b"), name("c")])]);
-        for same in ["name==a,name==b;name==c", "name==a or name==b and name==c", " name == a , ( name==b ; name==c ) "] {
+        for same in [
+            "name==a,name==b;name==c",
+            "name==a or name==b and name==c",
+            " name == a , ( name==b ; name==c ) ",
+        ] {
             assert_eq!(parse_filter(same).unwrap(), expected, "{same}");
         }
         let expected = Filter::And(vec![Filter::Or(vec![name("a"), name("b")]), name("c")]);
@@ -412,7 +424,10 @@ mod tests {
     #[test]
     fn errors_say_where_and_what_was_expected() {
         for (filter, expected) in [
-            ("", "character 1: expected \"(\", id, name, status, percentageComplete or labels.KEY, found the end"),
+            (
+                "",
+                "character 1: expected \"(\", id, name, status, percentageComplete or labels.KEY, found the end",
+            ),
             ("  ", "found the end"),
             ("name", "character 5: expected an operator"),
             ("name=like=x", "character 5: expected an operator"),
@@ -507,16 +522,30 @@ mod tests {
                     TextTest::Compare(comparison, value) => format!("{}{}", sign(*comparison), quoted(value)),
                 }
             }
-            Filter::Status(test) => "status".to_owned() + &match test {
-                StatusTest::In(statuses) => listed(statuses, "==", "=in=", ToString::to_string, true),
-                StatusTest::NotIn(statuses) => listed(statuses, "!=", "=out=", ToString::to_string, true),
-                StatusTest::Compare(comparison, status) => format!("{}{status}", sign(*comparison)),
-            },
-            Filter::Percentage(test) => "percentageComplete".to_owned() + &match test {
-                PercentageTest::In(numbers) => listed(numbers, "==", "=in=", ToString::to_string, true),
-                PercentageTest::NotIn(numbers) => listed(numbers, "!=", "=out=", ToString::to_string, true),
-                PercentageTest::Compare(comparison, number) => format!("{}{number}", sign(*comparison)),
-            },
+            Filter::Status(test) => {
+                "status".to_owned()
+                    + &match test {
+                        StatusTest::In(statuses) => listed(statuses, "==", "=in=", ToString::to_string, true),
+                        StatusTest::NotIn(statuses) => {
+                            listed(statuses, "!=", "=out=", ToString::to_string, true)
+                        }
+                        StatusTest::Compare(comparison, status) => format!("{}{status}", sign(*comparison)),
+                    }
+            }
+            Filter::Percentage(test) => {
+                "percentageComplete".to_owned()
+                    + &match test {
+                        PercentageTest::In(numbers) => {
+                            listed(numbers, "==", "=in=", ToString::to_string, true)
+                        }
+                        PercentageTest::NotIn(numbers) => {
+                            listed(numbers, "!=", "=out=", ToString::to_string, true)
+                        }
+                        PercentageTest::Compare(comparison, number) => {
+                            format!("{}{number}", sign(*comparison))
+                        }
+                    }
+            }
         }
     }
 
@@ -554,7 +583,8 @@ mod tests {
         let percentage_test = prop_oneof![
             vec(number(), 1..4).prop_map(PercentageTest::In),
             vec(number(), 1..4).prop_map(PercentageTest::NotIn),
-            (comparison(), number()).prop_map(|(comparison, number)| PercentageTest::Compare(comparison, number)),
+            (comparison(), number())
+                .prop_map(|(comparison, number)| PercentageTest::Compare(comparison, number)),
         ];
         let leaf = prop_oneof![
             3 => (key, text_test).prop_map(|(key, test)| Filter::Text(key, test)),

@@ -1,0 +1,218 @@
+//! Recording completions.
+
+use std::sync::Arc;
+
+use job_core::store::{JobStore, TaskReport};
+use job_core::{JobKey, JobStatus};
+use tokio::task::JoinSet;
+
+use crate::setup::{Bench, Fresh, Series, at, complete, connect, create, job, key, row, shuffle, timed};
+use crate::yardstick;
+
+const BATCH: usize = 1_000;
+
+pub(crate) async fn run(bench: &Bench) {
+    let full = bench.size(1_000_000, 20_000);
+    let append = measure_append(bench, full).await;
+    row("append, batches of 1,000", &format!("{} /s", append.shown()), "", None);
+    if bench.wants("in order") {
+        in_order(bench, full, &append).await;
+    }
+    let mut flat = flat_tasks(full);
+    shuffle(&mut flat);
+    one_job(bench, "shuffled over N = 10^6 flat", &flat, &append).await;
+    let side = bench.size(1_000, 100);
+    let nested: Vec<String> = (1..=side).flat_map(|a| nested_level(a, side)).collect();
+    one_job(bench, "1,000 x 1,000 nested, in order", &nested, &append).await;
+    let mut nested = nested;
+    shuffle(&mut nested);
+    one_job(bench, "1,000 x 1,000 nested, shuffled", &nested, &append).await;
+    if bench.wants("spread") {
+        spread(bench, full, &append).await;
+    }
+    if bench.wants("connections") {
+        connections(bench).await;
+    }
+}
+
+fn star(number: usize, of: usize) -> &'static str {
+    if number == of { "*" } else { "" }
+}
+
+fn flat_tasks(count: usize) -> Vec<String> {
+    (1..=count).map(|n| format!(".{n}{}", star(n, count))).collect()
+}
+
+fn nested_level(a: usize, side: usize) -> impl Iterator<Item = String> {
+    let last = if a == side { "*" } else { "" };
+    // The parent's own final mark comes with its own report; here its children say all there is to say.
+    let parent = (a == side).then(|| format!(".{a}{last}"));
+    (1..=side).map(move |b| format!(".{a}.{b}{}", star(b, side))).chain(parent)
+}
+
+async fn measure_append(bench: &Bench, count: usize) -> Series {
+    let fresh = bench.fresh().await;
+    let mut rates = Series::new();
+    for _ in 0..bench.repeats() {
+        yardstick::prepare(&fresh).await;
+        rates.rate(count, yardstick::append(&fresh.pool, count, BATCH).await);
+    }
+    rates
+}
+
+fn reports(job: &JobKey, tasks: &[String]) -> Vec<TaskReport> {
+    tasks.iter().map(|task| complete(job, task)).collect()
+}
+
+async fn record(store: &dyn JobStore, reports: &[TaskReport]) {
+    for (place, batch) in reports.chunks(BATCH).enumerate() {
+        store.record(batch, at(place as i64 * 10)).await.expect("record");
+    }
+}
+
+async fn assert_complete(store: &dyn JobStore, job: &JobKey) {
+    let stored = store.get(std::slice::from_ref(job)).await.expect("get");
+    let status = stored[0].as_ref().map(|job| job.status);
+    assert_eq!(status, Some(JobStatus::Completed), "every completion must have been counted");
+}
+
+async fn in_order(bench: &Bench, full: usize, append: &Series) {
+    for count in [10_000, 100_000, full] {
+        let tasks = flat_tasks(count);
+        let (mut rates, mut wal, mut bytes) = (Series::new(), Series::new(), Series::new());
+        for _ in 0..bench.repeats() {
+            let fresh = bench.fresh().await;
+            let job = key("the-job");
+            create(&*fresh.store, vec![crate::setup::job("the-job")], at(0)).await;
+            fresh.settle_down().await;
+            let reports = reports(&job, &tasks);
+            let before = yardstick::wal(&fresh.pool).await;
+            // All but the last batch, to see what a job occupies before it is complete.
+            let (most, last) = reports.split_at(reports.len() - BATCH);
+            let ((), took) = timed(record(&*fresh.store, most)).await;
+            rates.rate(most.len(), took);
+            wal.add((yardstick::wal(&fresh.pool).await - before) / most.len() as f64);
+            bytes.add(bytes_at_rest(&fresh).await / most.len() as f64);
+            record(&*fresh.store, last).await;
+            assert_complete(&*fresh.store, &job).await;
+        }
+        let work = format!("completions in order, one job, N = {count}");
+        row(&work, &format!("{} /s", rates.shown()), "append", Some(rates.median() / append.median()));
+        row(&work, &format!("{} bytes of WAL each", wal.shown()), "", None);
+        row(&work, &format!("{} bytes at rest each", bytes.shown()), "", None);
+    }
+}
+
+/// What is live in the rows of progress; tables also have free space, which does not grow with the number.
+async fn bytes_at_rest(fresh: &Fresh) -> f64 {
+    let sql = "SELECT (SELECT coalesce(sum(octet_length(progress)), 0) FROM job)::bigint
+                    + (SELECT coalesce(sum(pg_column_size(p.*)), 0) FROM job_progress p)::bigint";
+    fresh.scalar(sql).await as f64
+}
+
+async fn one_job(bench: &Bench, what: &str, tasks: &[String], append: &Series) {
+    if !bench.wants(what) {
+        return;
+    }
+    let (mut rates, mut wal) = (Series::new(), Series::new());
+    for _ in 0..bench.repeats() {
+        let fresh = bench.fresh().await;
+        let job = key("the-job");
+        create(&*fresh.store, vec![crate::setup::job("the-job")], at(0)).await;
+        fresh.settle_down().await;
+        let reports = reports(&job, tasks);
+        let before = yardstick::wal(&fresh.pool).await;
+        let ((), took) = timed(record(&*fresh.store, &reports)).await;
+        rates.rate(reports.len(), took);
+        wal.add((yardstick::wal(&fresh.pool).await - before) / reports.len() as f64);
+        assert_complete(&*fresh.store, &job).await;
+    }
+    row(what, &format!("{} /s", rates.shown()), "append", Some(rates.median() / append.median()));
+    row(what, &format!("{} bytes of WAL each", wal.shown()), "", None);
+}
+
+/// One completion of each of 1,000 jobs in every batch.
+async fn spread(bench: &Bench, full: usize, append: &Series) {
+    let each = full / BATCH;
+    let (mut rates, mut wal) = (Series::new(), Series::new());
+    for _ in 0..bench.repeats() {
+        let fresh = bench.fresh().await;
+        let keys: Vec<JobKey> = (0..BATCH).map(|n| key(&format!("job-{n}"))).collect();
+        create(&*fresh.store, (0..BATCH).map(|n| job(&format!("job-{n}"))).collect(), at(0)).await;
+        fresh.settle_down().await;
+        let reports: Vec<TaskReport> = (1..=each)
+            .flat_map(|n| keys.iter().map(move |key| complete(key, &format!(".{n}{}", star(n, each)))))
+            .collect();
+        let before = yardstick::wal(&fresh.pool).await;
+        let ((), took) = timed(record(&*fresh.store, &reports)).await;
+        rates.rate(reports.len(), took);
+        wal.add((yardstick::wal(&fresh.pool).await - before) / reports.len() as f64);
+        assert_complete(&*fresh.store, &keys[7]).await;
+    }
+    let work = "spread evenly over 1,000 jobs";
+    row(work, &format!("{} /s", rates.shown()), "append", Some(rates.median() / append.median()));
+    row(work, &format!("{} bytes of WAL each", wal.shown()), "", None);
+}
+
+/// Several connections on the same job, and each on its own, beside one connection.
+async fn connections(bench: &Bench) {
+    let count = bench.size(200_000, 16_000);
+    let mut one = Series::new();
+    let (mut same, mut own) = (Series::new(), Series::new());
+    for _ in 0..bench.repeats() {
+        one.add(concurrent(bench, 1, count, true).await);
+        same.add(concurrent(bench, 8, count, true).await);
+        own.add(concurrent(bench, 8, count, false).await);
+    }
+    row("one connection", &format!("{} /s", one.shown()), "", None);
+    let ratio = |series: &Series| Some(series.median() / one.median());
+    row("8 connections on the same job", &format!("{} /s", same.shown()), "one connection", ratio(&same));
+    row("8 connections on 8 jobs", &format!("{} /s", own.shown()), "one connection", ratio(&own));
+}
+
+async fn concurrent(bench: &Bench, connections: usize, count: usize, same_job: bool) -> f64 {
+    let fresh = bench.fresh().await;
+    let store = connect(&fresh.url, connections as u32).await;
+    warm_up(&store, connections).await;
+    let names: Vec<String> = (0..connections).map(|n| format!("job-{}", if same_job { 0 } else { n })).collect();
+    let unique: std::collections::BTreeSet<&String> = names.iter().collect();
+    create(&*store, unique.iter().map(|name| job(name)).collect(), at(0)).await;
+    fresh.settle_down().await;
+    let each = count / connections;
+    let mut parts: Vec<Vec<TaskReport>> = Vec::new();
+    for (place, name) in names.iter().enumerate() {
+        let first = if same_job { place * each } else { 0 };
+        let total = if same_job { count } else { each };
+        let tasks: Vec<String> =
+            (first + 1..=first + each).map(|n| format!(".{n}{}", star(n, total))).collect();
+        parts.push(reports(&key(name), &tasks));
+    }
+    let work = async {
+        let mut workers = JoinSet::new();
+        for part in parts {
+            let store = Arc::clone(&store);
+            workers.spawn(async move { record(&*store, &part).await });
+        }
+        workers.join_all().await;
+    };
+    let ((), took) = timed(work).await;
+    for name in unique {
+        assert_complete(&*store, &key(name)).await;
+    }
+    let rate = count as f64 / took.as_secs_f64();
+    rate
+}
+
+/// Every connection is open and knows its statements before anything is measured.
+async fn warm_up(store: &Arc<job_store_postgres::PostgresStore>, connections: usize) {
+    create(&**store, (0..connections).map(|n| job(&format!("warm-{n}"))).collect(), at(0)).await;
+    for _ in 0..3 {
+        let mut workers = JoinSet::new();
+        for n in 0..connections {
+            let store = Arc::clone(store);
+            let tasks: Vec<String> = (9_000..9_100).map(|task| format!(".{task}")).collect();
+            workers.spawn(async move { record(&*store, &reports(&key(&format!("warm-{n}")), &tasks)).await });
+        }
+        workers.join_all().await;
+    }
+}

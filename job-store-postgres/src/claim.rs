@@ -1,0 +1,212 @@
+//! Taking outbox entries on lease.
+//!
+//! An entry that is on lease, or that is to be tried again later, is parked: it is not in the index of due entries, so
+//! that a claim never pages past it, however many there are. A claim first brings back those whose time has come; that
+//! is one look at an index.
+//!
+//! Partitions take turns. Their due entries are found by skipping from partition to partition along the index, each
+//! gives an equal share of what is asked for, and what some cannot give is asked of the others in another round.
+//! Rows that another dispatcher is taking at this moment are skipped, not waited for.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use job_core::store::{ClaimRequest, Claimed, OutboxContent, OutboxEntry};
+use job_core::{Error, ErrorKind, JobKey, PartitionId, Result, TaskSpec, Timestamp};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+
+use crate::step::{Form, Step, Trouble};
+
+/// Whose turn was last, as far as this process knows: enough to be fair, and nobody has to store it.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(Mutex<String>);
+
+impl Turn {
+    fn last(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, partition: &PartitionId) {
+        partition.as_str().clone_into(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+pub(crate) struct Claim<'a> {
+    pub(crate) request: ClaimRequest,
+    pub(crate) turn: &'a Turn,
+}
+
+
+#[async_trait]
+impl Step for Claim<'_> {
+    type Output = Claimed;
+    const NAME: &'static str = "store::claim";
+    const FORM: Form = Form::Transaction;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> Result<Claimed, Trouble> {
+        let ClaimRequest { now, limit, .. } = self.request;
+        unpark(connection, now).await?;
+        let limit = limit.max(1) as usize;
+        let mut entries: Vec<OutboxEntry> = Vec::new();
+        while entries.len() < limit {
+            let taken = self.take(connection, limit - entries.len()).await?;
+            let Some(last) = taken.last() else { break };
+            self.turn.set(&last.job.partition);
+            entries.extend(taken);
+        }
+        // Whatever else there is, it is looked at again at once.
+        let next_due =
+            if entries.len() == limit { Some(now) } else { next_due(connection, &entries).await? };
+        Ok(Claimed { entries, next_due })
+    }
+}
+
+/// Entries whose lease has ended or that may be tried again can be taken like any other.
+async fn unpark(connection: &mut PgConnection, now: Timestamp) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE outbox SET parked_until = NULL WHERE id = ANY(ARRAY(
+             SELECT id FROM outbox WHERE parked_until <= $1 ORDER BY parked_until LIMIT 10000 FOR UPDATE SKIP LOCKED))",
+    )
+    .bind(now.as_millis())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+impl Claim<'_> {
+    async fn take(
+        &self,
+        connection: &mut PgConnection,
+        limit: usize,
+    ) -> Result<Vec<OutboxEntry>, Trouble> {
+        let ClaimRequest { owner, now, lease, .. } = self.request;
+        let rows = sqlx::query(
+            "WITH RECURSIVE partition AS (
+                 SELECT (SELECT min(partition_id) FROM outbox
+                         WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended) AS id
+                 UNION ALL
+                 SELECT (SELECT min(partition_id) FROM outbox
+                         WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+                           AND partition_id > p.id)
+                 FROM partition p WHERE p.id IS NOT NULL
+             ), due AS MATERIALIZED (
+                 SELECT p.id, row_number() OVER (ORDER BY p.id <= $2 COLLATE \"C\", p.id) AS turn
+                 FROM partition p
+                 CROSS JOIN LATERAL (
+                     SELECT FROM outbox
+                     WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended
+                       AND outbox.partition_id = p.id LIMIT 1
+                 ) one
+                 WHERE p.id IS NOT NULL
+             ), candidate AS MATERIALIZED (
+                 SELECT d.turn, o.*
+                 FROM (SELECT id, turn FROM due ORDER BY turn LIMIT $3) d
+                 CROSS JOIN LATERAL (
+                     SELECT locked.*, row_number() OVER (ORDER BY locked.due_at, locked.id) AS round
+                     FROM (
+                         SELECT id, due_at, partition_id, job_id, attempts, stowed, task_id, api_version, classifier,
+                             queue, target, correlation_id, headers, body
+                         FROM outbox
+                         WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended
+                           AND outbox.partition_id = d.id
+                         ORDER BY due_at, id
+                         LIMIT (SELECT ($3 + count(*) - 1) / count(*) FROM due)
+                         FOR UPDATE SKIP LOCKED
+                     ) locked
+                 ) o
+             )
+             SELECT * FROM candidate ORDER BY round, turn LIMIT $3",
+        )
+        .bind(now.as_millis())
+        .bind(self.turn.last())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&mut *connection)
+        .await?;
+        let mut taken = Vec::with_capacity(rows.len());
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in &rows {
+            taken.push(row.try_get::<i64, _>("id")?);
+            match entry(row) {
+                Ok(entry) => entries.push(entry),
+                // On lease like any other, so that it holds up nobody, and looked at again when the lease ends.
+                Err(Trouble::Job(error)) => tracing::error!(%error, "an outbox entry makes no sense"),
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        sqlx::query("UPDATE outbox SET lease_owner = $2, parked_until = $3 WHERE id = ANY($1)")
+            .bind(taken)
+            .bind(owner)
+            .bind(now.saturating_add(lease).as_millis())
+            .execute(connection)
+            .await?;
+        Ok(entries)
+    }
+}
+
+/// When to look again: the earliest time that an entry which was not taken waits for.
+async fn next_due(
+    connection: &mut PgConnection,
+    taken: &[OutboxEntry],
+) -> Result<Option<Timestamp>, sqlx::Error> {
+    let taken: Vec<i64> = taken.iter().map(|entry| entry.id as i64).collect();
+    let next: Option<i64> = sqlx::query_scalar(
+        "WITH RECURSIVE partition AS (
+             SELECT (SELECT min(partition_id) FROM outbox
+                     WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended) AS id
+             UNION ALL
+             SELECT (SELECT min(partition_id) FROM outbox
+                     WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+                       AND partition_id > p.id)
+             FROM partition p WHERE p.id IS NOT NULL
+         )
+         SELECT least(
+             (SELECT min(one.due_at) FROM partition p
+              CROSS JOIN LATERAL (
+                  SELECT due_at FROM outbox
+                  WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+                    AND outbox.partition_id = p.id
+                  ORDER BY due_at LIMIT 1
+              ) one),
+             (SELECT parked_until FROM outbox
+              WHERE parked_until IS NOT NULL AND due_at IS NOT NULL AND NOT held AND NOT suspended
+                AND id <> ALL($1)
+              ORDER BY parked_until LIMIT 1))",
+    )
+    .bind(taken)
+    .fetch_one(connection)
+    .await?;
+    Ok(next.map(Timestamp::from_millis))
+}
+
+fn entry(row: &PgRow) -> Result<OutboxEntry, Trouble> {
+    let corrupt = |message: String| Error::new(ErrorKind::Corrupt, message);
+    let job = JobKey::parse(row.try_get::<&str, _>("partition_id")?, row.try_get::<&str, _>("job_id")?)
+        .map_err(|error| corrupt(error.to_string()))?;
+    let body: Vec<u8> = row.try_get("body")?;
+    let content = if row.try_get("stowed")? {
+        let headers: Option<&[u8]> = row.try_get("headers")?;
+        OutboxContent::Stowed {
+            queue: row.try_get("queue")?,
+            body: body.into(),
+            headers: headers
+                .map_or_else(|| Ok(Default::default()), serde_json::from_slice)
+                .map_err(|error| corrupt("stored headers make no sense".to_owned()).with_source(error))?,
+        }
+    } else {
+        OutboxContent::Start {
+            task_id: row.try_get("task_id")?,
+            task: TaskSpec {
+                classifier: row.try_get("classifier")?,
+                api_version: row.try_get("api_version")?,
+                data: body.into(),
+                queue: row.try_get("queue")?,
+                target: row.try_get("target")?,
+            },
+            correlation_id: row.try_get("correlation_id")?,
+        }
+    };
+    let id: i64 = row.try_get("id")?;
+    let attempts: i32 = row.try_get("attempts")?;
+    Ok(OutboxEntry { id: id.unsigned_abs(), job, content, attempts: attempts.unsigned_abs() })
+}

@@ -1,0 +1,76 @@
+//! Connections with their guards: no statement runs for ever, no lock is waited for for ever, and no transaction stays
+//! open when its client is gone.
+
+use std::time::Duration;
+
+use job_core::{Error, ErrorKind, Result, RetryClass};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, PgConnection, PgPool, Row};
+
+use crate::error;
+use crate::options::PostgresOptions;
+
+const VERSION_MIN: i32 = 130_000;
+
+/// A connection that was used a moment ago is good; only one that has rested is tried before it is lent out.
+const IDLE_BEFORE_CHECK: Duration = Duration::from_secs(1);
+
+/// A pool that opens no connection yet.
+pub(crate) fn pool(options: &PostgresOptions) -> PgPool {
+    let millis = |limit: Duration| limit.as_millis().to_string();
+    let session = [
+        ("statement_timeout", millis(options.statement_timeout)),
+        ("lock_timeout", millis(options.lock_timeout)),
+        ("idle_in_transaction_session_timeout", millis(options.idle_in_transaction_timeout)),
+        ("tcp_keepalives_idle", "30".to_owned()),
+        ("tcp_keepalives_interval", "10".to_owned()),
+        ("tcp_keepalives_count", "3".to_owned()),
+        // Every statement here looks rows up or walks an index. A plan that was made for an empty table is kept while the
+        // table grows, so the other ways must not look cheaper for a moment.
+        ("enable_seqscan", "off".to_owned()),
+        ("enable_bitmapscan", "off".to_owned()),
+        ("enable_hashjoin", "off".to_owned()),
+        ("enable_mergejoin", "off".to_owned()),
+        ("enable_sort", "off".to_owned()),
+        ("jit", "off".to_owned()),
+    ];
+    let connect =
+        options.connect.clone().application_name(&options.application_name).options(session);
+    PgPoolOptions::new()
+        .max_connections(options.pool_size)
+        .acquire_timeout(options.acquire_timeout)
+        .max_lifetime(options.connection_lifetime)
+        .test_before_acquire(false)
+        .before_acquire(|connection, state| {
+            Box::pin(async move {
+                if state.idle_for > IDLE_BEFORE_CHECK {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(connect)
+}
+
+/// Whether the server is one that this store can work with.
+pub(crate) async fn check_server(connection: &mut PgConnection) -> Result<()> {
+    let row = sqlx::query(
+        "SELECT current_setting('server_version_num')::int4, current_setting('server_version'),
+                current_setting('server_encoding')",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(error::from_database)?;
+    let decode = |result: Result<String, sqlx::Error>| result.map_err(error::from_database);
+    let number: i32 = row.try_get(0).map_err(error::from_database)?;
+    let (version, encoding) = (decode(row.try_get(1))?, decode(row.try_get(2))?);
+    let refuse =
+        |message: String| Err(Error::new(ErrorKind::Unsupported, message).with_retry(RetryClass::Permanent));
+    if number < VERSION_MIN {
+        return refuse(format!("the database is PostgreSQL {version}: 13 or newer is needed"));
+    }
+    if encoding != "UTF8" {
+        return refuse(format!("the database has the encoding {encoding}: UTF8 is needed"));
+    }
+    Ok(())
+}

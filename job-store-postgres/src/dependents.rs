@@ -1,0 +1,154 @@
+//! Who waits for whom: the table `job_dependency`, and what a finished job does to it.
+//!
+//! Edges are locked in the order of their primary key, before rows of the outbox.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use job_core::dependency::due;
+use job_core::{JobId, JobKey, PartitionId, Timestamp};
+use sqlx::{PgConnection, Row};
+
+use crate::step::Trouble;
+
+/// Edges by prerequisite.
+#[derive(Debug, Default)]
+pub(crate) struct Edges(HashMap<JobKey, Vec<JobId>>);
+
+impl Edges {
+    pub(crate) fn dependents_of(&self, partition: &PartitionId, job: &JobId) -> &[JobId] {
+        self.0.get(&JobKey::new(partition.clone(), job.clone())).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every job that waits for somebody, as (partition, id).
+    pub(crate) fn all_dependents(&self) -> impl Iterator<Item = JobKey> {
+        self.0.iter().flat_map(|(key, dependents)| {
+            dependents.iter().map(|job| JobKey::new(key.partition.clone(), job.clone()))
+        })
+    }
+
+    fn add(&mut self, partition: &str, prerequisite: &str, dependent: &str) -> Result<(), Trouble> {
+        let key = JobKey::parse(partition, prerequisite).map_err(job_core::Error::from)?;
+        let dependent = JobId::new(dependent).map_err(job_core::Error::from)?;
+        self.0.entry(key).or_default().push(dependent);
+        Ok(())
+    }
+}
+
+fn columns<'a>(keys: impl Iterator<Item = &'a JobKey> + Clone) -> (Vec<&'a str>, Vec<&'a str>) {
+    (keys.clone().map(|key| key.partition.as_str()).collect(), keys.map(|key| key.job.as_str()).collect())
+}
+
+/// The edges that lead away from these jobs: to their dependents, to the dependents of those, and so on.
+pub(crate) async fn closure<'a>(
+    connection: &mut PgConnection,
+    roots: impl Iterator<Item = &'a JobKey> + Clone,
+) -> Result<Edges, Trouble> {
+    let (partitions, ids) = columns(roots);
+    let rows = sqlx::query(
+        "WITH RECURSIVE edge(partition_id, prerequisite_id, dependent_id) AS (
+             SELECT k.partition_id COLLATE \"C\", k.job_id COLLATE \"C\", d.dependent_id
+             FROM unnest($1::text[], $2::text[]) AS k(partition_id, job_id)
+             CROSS JOIN LATERAL (
+                 SELECT dependent_id FROM job_dependency
+                 WHERE partition_id = k.partition_id AND prerequisite_id = k.job_id OFFSET 0
+             ) d
+             UNION
+             SELECT e.partition_id, e.dependent_id, d.dependent_id
+             FROM edge e
+             CROSS JOIN LATERAL (
+                 SELECT dependent_id FROM job_dependency
+                 WHERE partition_id = e.partition_id AND prerequisite_id = e.dependent_id OFFSET 0
+             ) d
+         )
+         SELECT partition_id, prerequisite_id, dependent_id FROM edge
+         ORDER BY partition_id, prerequisite_id, dependent_id",
+    )
+    .bind(partitions)
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    let mut edges = Edges::default();
+    for row in rows {
+        edges.add(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)?;
+    }
+    Ok(edges)
+}
+
+/// These jobs do not wait for anybody any more.
+pub(crate) async fn forget_prerequisites(
+    connection: &mut PgConnection,
+    partitions: &[&str],
+    job_numbers: &[i64],
+) -> Result<(), sqlx::Error> {
+    if job_numbers.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "DELETE FROM job_dependency WHERE ctid = ANY(ARRAY(
+             SELECT ctid FROM job_dependency WHERE partition_id = ANY($1::text[]) AND dependent_no = ANY($2::bigint[])
+             ORDER BY partition_id, prerequisite_id, dependent_id FOR UPDATE))",
+    )
+    .bind(partitions)
+    .bind(job_numbers)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Nobody waits for these jobs any more. Whoever waits for nobody else becomes due after its delay; returns when the
+/// earliest of those is due.
+pub(crate) async fn release<'a>(
+    connection: &mut PgConnection,
+    completed: impl Iterator<Item = &'a JobKey> + Clone,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Trouble> {
+    let (partitions, ids) = columns(completed);
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let edges = sqlx::query(
+        "DELETE FROM job_dependency WHERE ctid = ANY(ARRAY(
+             SELECT d.ctid FROM unnest($1::text[], $2::text[]) AS k(partition_id, job_id)
+             CROSS JOIN LATERAL (
+                 SELECT ctid FROM job_dependency
+                 WHERE partition_id = k.partition_id AND prerequisite_id = k.job_id
+                 ORDER BY prerequisite_id, dependent_id FOR UPDATE
+             ) d))
+         RETURNING dependent_no",
+    )
+    .bind(partitions)
+    .bind(ids)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut met: BTreeMap<i64, i32> = BTreeMap::new();
+    for edge in edges {
+        *met.entry(edge.try_get(0)?).or_default() += 1;
+    }
+    if met.is_empty() {
+        return Ok(None);
+    }
+    let entries = sqlx::query(
+        "SELECT id, unmet, delay_millis FROM outbox WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+    )
+    .bind(met.keys().copied().collect::<Vec<i64>>())
+    .fetch_all(&mut *connection)
+    .await?;
+    // Most of those who wait for the same job have the same to wait for besides, and the same delay.
+    let mut alike: BTreeMap<(i32, Option<Timestamp>), Vec<i64>> = BTreeMap::new();
+    for entry in entries {
+        let id: i64 = entry.try_get(0)?;
+        let unmet = (entry.try_get::<i32, _>(1)? - met[&id]).max(0);
+        let delay = Duration::from_millis(entry.try_get::<i64, _>(2)?.unsigned_abs());
+        alike.entry((unmet, due(unmet as usize, delay, now))).or_default().push(id);
+    }
+    for ((unmet, due_at), ids) in &alike {
+        sqlx::query("UPDATE outbox SET unmet = $2, due_at = $3 WHERE id = ANY($1)")
+            .bind(ids)
+            .bind(unmet)
+            .bind(due_at.map(Timestamp::as_millis))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(alike.keys().filter_map(|(_, due_at)| *due_at).min())
+}

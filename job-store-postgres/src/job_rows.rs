@@ -1,0 +1,314 @@
+//! The rows of the table `job`: locked in one order, changed in memory, written back in one statement.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use job_core::progress::Percentage;
+use job_core::recording::JobState;
+use job_core::{JobKey, JobStatus, SubtaskCounts, Timestamp};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+
+use crate::row_place::RowPlace;
+use crate::status_code;
+use crate::step::Trouble;
+
+/// A job whose row is locked.
+#[derive(Debug)]
+pub(crate) struct JobRow {
+    pub(crate) key: JobKey,
+    pub(crate) job_no: i64,
+    /// Where the row is, as long as it is locked.
+    place: RowPlace,
+    pub(crate) create_time: Timestamp,
+    /// As it is stored.
+    pub(crate) before: JobState,
+    pub(crate) state: JobState,
+    pub(crate) failure_count: i64,
+    /// Whether more has changed than how far the job is, beyond what `state` shows.
+    pub(crate) needs_whole_write: bool,
+    /// The place of the last failure ever kept.
+    pub(crate) last_failure: i64,
+    pub(crate) has_progress_rows: bool,
+    had_progress_rows: bool,
+    /// Whether the job was created with prerequisites that were not met.
+    pub(crate) has_prerequisites: bool,
+    /// The job's own progress record.
+    pub(crate) progress: Option<Vec<u8>>,
+}
+
+impl JobRow {
+    /// Whether nothing has changed but how far the job is: what nearly all reports do.
+    fn has_only_progressed(&self) -> bool {
+        let (before, now) = (&self.before, &self.state);
+        (before.status, before.start_time, before.finish_time)
+            == (now.status, now.start_time, now.finish_time)
+            && self.has_progress_rows == self.had_progress_rows
+            && !self.needs_whole_write
+    }
+}
+
+/// What to do about a row that somebody else has locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// Wait for it; the keys come after every key that is locked already.
+    InOrder,
+    /// Fail at once, since waiting might be for somebody who waits for us.
+    OutOfOrder,
+}
+
+// A lateral subquery that locks is never merged into its surroundings: the rows are looked up one by one by primary
+// key, and locked in the order of the keys.
+macro_rules! lock_jobs {
+    ($wait:literal) => {
+        concat!(
+            "SELECT k.place, j.* FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(partition_id, job_id, place)
+             CROSS JOIN LATERAL (
+                 SELECT job_no, ctid, create_time, last_update_time, start_time, finish_time, percentage,
+                        failure_count, last_failure, status, has_progress_rows, has_prerequisites, subtasks_total,
+                        subtasks_completed, subtasks_failed, progress
+                 FROM job WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id FOR UPDATE ",
+            $wait,
+            ") j"
+        )
+    };
+}
+
+/// Locks the jobs that exist among `keys`.
+pub(crate) async fn lock(
+    connection: &mut PgConnection,
+    keys: &BTreeSet<JobKey>,
+    lock: Lock,
+) -> Result<Vec<JobRow>, Trouble> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ordered: Vec<&JobKey> = keys.iter().collect();
+    let partitions: Vec<&str> = ordered.iter().map(|key| key.partition.as_str()).collect();
+    let ids: Vec<&str> = ordered.iter().map(|key| key.job.as_str()).collect();
+    let sql = match lock {
+        Lock::InOrder => lock_jobs!(""),
+        Lock::OutOfOrder => lock_jobs!("NOWAIT"),
+    };
+    let rows = sqlx::query(sql).bind(partitions).bind(ids).fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            let place: i64 = row.try_get(0)?;
+            decode(ordered[place as usize - 1].clone(), row)
+        })
+        .collect()
+}
+
+/// Columns by their place in [`lock_jobs`]: a batch may lock a thousand rows, and looking for names takes time.
+fn decode(key: JobKey, row: &PgRow) -> Result<JobRow, Trouble> {
+    let time_or_none =
+        |column: usize| row.try_get::<Option<i64>, _>(column).map(|time| time.map(Timestamp::from_millis));
+    let count = |column: usize| row.try_get::<i32, _>(column).map(i32::unsigned_abs);
+    let state = JobState {
+        status: status_code::status(row.try_get(10)?)?,
+        percentage: Percentage::from_steps(row.try_get::<i64, _>(7)?.unsigned_abs()),
+        subtasks: SubtaskCounts {
+            total: row.try_get::<Option<i32>, _>(13)?.map(i32::unsigned_abs),
+            completed: count(14)?,
+            failed: count(15)?,
+        },
+        last_update_time: Timestamp::from_millis(row.try_get(4)?),
+        start_time: time_or_none(5)?,
+        finish_time: time_or_none(6)?,
+    };
+    Ok(JobRow {
+        key,
+        job_no: row.try_get(1)?,
+        place: row.try_get(2)?,
+        create_time: Timestamp::from_millis(row.try_get(3)?),
+        before: state.clone(),
+        state,
+        failure_count: row.try_get(8)?,
+        needs_whole_write: false,
+        last_failure: row.try_get(9)?,
+        has_progress_rows: row.try_get(11)?,
+        had_progress_rows: row.try_get(11)?,
+        has_prerequisites: row.try_get(12)?,
+        progress: row.try_get(16)?,
+    })
+}
+
+pub(crate) fn subtasks(row: &PgRow) -> Result<SubtaskCounts, sqlx::Error> {
+    let count = |name: &str| row.try_get::<i32, _>(name).map(i32::unsigned_abs);
+    Ok(SubtaskCounts {
+        total: row.try_get::<Option<i32>, _>("subtasks_total")?.map(i32::unsigned_abs),
+        completed: count("subtasks_completed")?,
+        failed: count("subtasks_failed")?,
+    })
+}
+
+/// Seconds, nearly: fine enough that few jobs share one, coarse enough that a busy job rarely leaves one.
+pub(crate) fn update_group(time: Timestamp) -> i64 {
+    time.as_millis() >> 10
+}
+
+/// 0 and 100 percent, which most jobs have, are groups of their own; between them each percent is one.
+pub(crate) fn percentage_group(hundredths: u16) -> i16 {
+    match hundredths {
+        0 => 0,
+        10_000.. => 101,
+        between => 1 + ((between - 1) / 100) as i16,
+    }
+}
+
+/// Subtask numbers end at 2^31-1.
+pub(crate) fn count(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+/// Writes the changeable part of locked jobs.
+pub(crate) async fn write(connection: &mut PgConnection, rows: &[&JobRow]) -> Result<(), sqlx::Error> {
+    let Some(first) = rows.first() else { return Ok(()) };
+    let now = first.state.last_update_time;
+    let (progressed, mut changed): (Vec<&JobRow>, Vec<&JobRow>) =
+        rows.iter().partition(|row| row.has_only_progressed() && row.state.last_update_time == now);
+    if !progressed.is_empty() && !write_progressed(connection, &progressed, now).await? {
+        changed.extend(progressed);
+    }
+    write_whole(connection, &changed).await
+}
+
+/// Writes rows of which few columns have changed, where they are. Returns whether all were found there.
+async fn write_progressed(
+    connection: &mut PgConnection,
+    rows: &[&JobRow],
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    // Numbers are picked from their arrays by place, which costs less than making a table of them.
+    let written = sqlx::query(
+        "UPDATE job j SET last_update_time = $1, update_group = $2, percentage = ($5::bigint[])[k.place],
+             hundredths = ($6::smallint[])[k.place], percentage_group = ($7::smallint[])[k.place],
+             subtasks_total = nullif(($8::integer[])[k.place], -1),
+             subtasks_completed = ($9::integer[])[k.place], subtasks_failed = ($10::integer[])[k.place],
+             progress = k.progress
+         FROM unnest($3::tid[], $4::bytea[]) WITH ORDINALITY AS k(at, progress, place)
+         WHERE j.ctid = k.at AND j.job_no = ($11::bigint[])[k.place]",
+    )
+    .bind(now.as_millis())
+    .bind(update_group(now))
+    .bind(rows.iter().map(|row| row.place).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.progress.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.state.percentage.steps() as i64).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.state.percentage.hundredths() as i16).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| percentage_group(row.state.percentage.hundredths())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.state.subtasks.total.map_or(-1, count)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| count(row.state.subtasks.completed)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| count(row.state.subtasks.failed)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.job_no).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(written.rows_affected() == rows.len() as u64)
+}
+
+/// Writes rows of which any column may have changed, found by primary key.
+async fn write_whole(connection: &mut PgConnection, rows: &[&JobRow]) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    macro_rules! column {
+        ($row:ident => $value:expr) => {
+            rows.iter().map(|$row| $value).collect::<Vec<_>>()
+        };
+    }
+    let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
+    sqlx::query(
+        "INSERT INTO job AS j (partition_id, job_id, job_no, create_time, last_update_time, update_group, start_time,
+             finish_time, percentage, failure_count, last_failure, status, hundredths, percentage_group,
+             has_progress_rows, has_prerequisites, subtasks_total, subtasks_completed, subtasks_failed, progress)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+             $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::smallint[],
+             $13::smallint[], $14::smallint[], $15::boolean[], $16::boolean[], $17::integer[], $18::integer[],
+             $19::integer[], $20::bytea[])
+         ON CONFLICT (partition_id, job_id) DO UPDATE SET
+             last_update_time = excluded.last_update_time, update_group = excluded.update_group,
+             start_time = excluded.start_time, finish_time = excluded.finish_time,
+             percentage = excluded.percentage, failure_count = excluded.failure_count,
+             last_failure = excluded.last_failure, status = excluded.status, hundredths = excluded.hundredths,
+             percentage_group = excluded.percentage_group, has_progress_rows = excluded.has_progress_rows, has_prerequisites = excluded.has_prerequisites,
+             subtasks_total = excluded.subtasks_total, subtasks_completed = excluded.subtasks_completed,
+             subtasks_failed = excluded.subtasks_failed, progress = excluded.progress",
+    )
+    .bind(column!(row => row.key.partition.as_str()))
+    .bind(column!(row => row.key.job.as_str()))
+    .bind(column!(row => row.job_no))
+    .bind(column!(row => row.create_time.as_millis()))
+    .bind(column!(row => row.state.last_update_time.as_millis()))
+    .bind(column!(row => update_group(row.state.last_update_time)))
+    .bind(column!(row => millis(row.state.start_time)))
+    .bind(column!(row => millis(row.state.finish_time)))
+    .bind(column!(row => row.state.percentage.steps() as i64))
+    .bind(column!(row => row.failure_count))
+    .bind(column!(row => row.last_failure))
+    .bind(column!(row => status_code::code(row.state.status)))
+    .bind(column!(row => row.state.percentage.hundredths() as i16))
+    .bind(column!(row => percentage_group(row.state.percentage.hundredths())))
+    .bind(column!(row => row.has_progress_rows))
+    .bind(column!(row => row.has_prerequisites))
+    .bind(column!(row => row.state.subtasks.total.map(count)))
+    .bind(column!(row => count(row.state.subtasks.completed)))
+    .bind(column!(row => count(row.state.subtasks.failed)))
+    .bind(column!(row => row.progress.as_deref()))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// How the counts of jobs per partition and status change.
+#[derive(Debug, Default)]
+pub(crate) struct CountChanges(BTreeMap<(String, i16), i64>);
+
+impl CountChanges {
+    pub(crate) fn add(&mut self, key: &JobKey, status: JobStatus, jobs: i64) {
+        *self.0.entry((key.partition.as_str().to_owned(), status_code::code(status))).or_default() += jobs;
+    }
+
+    pub(crate) fn moved(&mut self, row: &JobRow) {
+        if row.before.status != row.state.status {
+            self.add(&row.key, row.before.status, -1);
+            self.add(&row.key, row.state.status, 1);
+        }
+    }
+
+    /// Comes last in a transaction: a shard is locked for as short as possible, and always in the same order.
+    pub(crate) async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let changes = || self.0.iter().filter(|(_, jobs)| **jobs != 0);
+        if changes().next().is_none() {
+            return Ok(());
+        }
+        sqlx::query(
+            "INSERT INTO job_count AS c (partition_id, status, shard, jobs)
+             SELECT k.partition_id, k.status, pg_backend_pid() & 63, k.jobs
+             FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS k(partition_id, status, jobs)
+             ON CONFLICT (partition_id, status, shard) DO UPDATE SET jobs = c.jobs + excluded.jobs",
+        )
+        .bind(changes().map(|((partition, _), _)| partition.as_str()).collect::<Vec<_>>())
+        .bind(changes().map(|((_, status), _)| *status).collect::<Vec<_>>())
+        .bind(changes().map(|(_, jobs)| *jobs).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentage_groups_keep_the_order() {
+        let groups: Vec<i16> = (0..=10_000).map(percentage_group).collect();
+        assert!(groups.is_sorted());
+        assert_eq!((groups[0], groups[1], groups[100], groups[101]), (0, 1, 1, 2));
+        assert_eq!((groups[9_999], groups[10_000]), (100, 101));
+    }
+
+    #[test]
+    fn update_groups_keep_the_order() {
+        let group = |millis| update_group(Timestamp::from_millis(millis));
+        assert!(group(-1) < group(0) && group(1023) == group(0) && group(1024) > group(0));
+    }
+}

@@ -1,0 +1,39 @@
+#![doc = include_str!("../README.md")]
+
+mod options;
+mod store;
+
+mod connect;
+mod migrations;
+mod step;
+
+mod actions;
+mod claim;
+mod create;
+mod failures;
+mod list;
+mod prune;
+mod read;
+mod record;
+mod settle;
+mod stow;
+mod tasks;
+mod verify;
+
+mod dependents;
+mod job_rows;
+mod outbox_rows;
+mod progress_rows;
+mod removal;
+
+mod error;
+mod numbers;
+mod path_bytes;
+mod record_block;
+mod row_place;
+mod sort_key;
+mod status_code;
+
+pub use migrations::{Migration, migrations};
+pub use options::PostgresOptions;
+pub use store::PostgresStore;

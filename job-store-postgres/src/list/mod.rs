@@ -1,0 +1,141 @@
+//! Pages and counts.
+//!
+//! A page is one statement: it finds the ids and reads the jobs. The text of such a statement depends on what is asked
+//! for, and is put together from fixed fragments by `conditions` and `page`; every value is bound.
+
+mod conditions;
+mod order;
+mod page;
+
+use std::collections::{BTreeMap, HashSet};
+
+use async_trait::async_trait;
+use job_core::query::{JobPage, JobQuery, Selection};
+use job_core::{Job, JobId, JobStatus, PartitionId, Result};
+use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
+
+use crate::job_rows::JobRow;
+use crate::read::{self, select_jobs};
+use crate::status_code;
+use crate::step::{Form, Step, Trouble};
+
+pub(crate) struct List<'a>(pub(crate) &'a JobQuery);
+
+#[async_trait]
+impl Step for List<'_> {
+    type Output = JobPage;
+    const NAME: &'static str = "store::list";
+    const FORM: Form = Form::Statement;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> Result<JobPage, Trouble> {
+        let query = self.0;
+        let direction = order::direction(query.sort.direction);
+        let mut sql = QueryBuilder::new("WITH page AS MATERIALIZED (SELECT ");
+        sql.push_bind(query.partition.as_str().to_owned());
+        sql.push("::text AS partition_id, job_id, row_number() OVER (ORDER BY part, value");
+        sql.push(direction.word).push(", within").push(direction.word).push(", job_id) AS place FROM (");
+        page::push(&mut sql, query);
+        sql.push(") found) ");
+        sql.push(select_jobs!("page k"));
+        let rows = sql.build().persistent(false).fetch_all(connection).await?;
+        let mut jobs: Vec<(i64, Job)> = rows
+            .iter()
+            .map(|row| Ok((row.try_get("place")?, read::job(row)?)))
+            .collect::<Result<_, Trouble>>()?;
+        jobs.sort_unstable_by_key(|(place, _)| *place);
+        let limit = query.limit.max(1) as usize;
+        let is_last = jobs.len() <= limit;
+        jobs.truncate(limit);
+        let jobs: Vec<Job> = jobs.into_iter().map(|(_, job)| job).collect();
+        let next = if is_last { None } else { jobs.last().map(|job| query.sort.cursor(job)) };
+        Ok(JobPage { jobs, next })
+    }
+}
+
+pub(crate) struct Count<'a> {
+    pub(crate) partition: &'a PartitionId,
+    pub(crate) selection: &'a Selection,
+}
+
+#[async_trait]
+impl Step for Count<'_> {
+    type Output = BTreeMap<JobStatus, u64>;
+    const NAME: &'static str = "store::count";
+    const FORM: Form = Form::Statement;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> Result<Self::Output, Trouble> {
+        let by_status_alone = *self.selection
+            == Selection { status_type: self.selection.status_type, ..Selection::default() };
+        let mut sql = if by_status_alone { self.over_counts() } else { self.over_jobs() };
+        let rows = sql.build().persistent(false).fetch_all(connection).await?;
+        let counts = rows.iter().map(|row| {
+            let count: i64 = row.try_get(1)?;
+            Ok((status_code::status(row.try_get(0)?)?, count.unsigned_abs()))
+        });
+        counts.filter(|count| !matches!(count, Ok((_, 0)))).collect()
+    }
+}
+
+impl Count<'_> {
+    fn over_counts(&self) -> QueryBuilder<Postgres> {
+        let mut sql = QueryBuilder::new("SELECT status, sum(jobs)::bigint FROM job_count WHERE partition_id = ");
+        sql.push_bind(self.partition.as_str().to_owned());
+        sql.push(" AND status = ANY(").push_bind(conditions::codes(conditions::statuses(self.selection)));
+        sql.push(") GROUP BY status");
+        sql
+    }
+
+    fn over_jobs(&self) -> QueryBuilder<Postgres> {
+        let mut sql =
+            QueryBuilder::new("SELECT g.status, count(*) FROM (SELECT job_no, job_id, status FROM job WHERE partition_id = ");
+        sql.push_bind(self.partition.as_str().to_owned());
+        conditions::push_prefix_if_any(&mut sql, "job_id", &self.selection.id_prefix);
+        sql.push(" OFFSET 0) g");
+        page::push_look_ups(&mut sql, self.partition.as_str(), conditions::needs(self.selection));
+        sql.push(" WHERE true");
+        conditions::push(&mut sql, self.selection);
+        sql.push(" GROUP BY g.status");
+        sql
+    }
+}
+
+/// The ids of selected jobs behind `after`, in id order, at most `limit`.
+pub(crate) async fn ids_behind(
+    connection: &mut PgConnection,
+    partition: &PartitionId,
+    selection: &Selection,
+    after: Option<&JobId>,
+    limit: usize,
+) -> Result<Vec<JobId>, Trouble> {
+    let mut sql = QueryBuilder::new("SELECT g.job_id FROM (SELECT job_no, job_id FROM job WHERE partition_id = ");
+    sql.push_bind(partition.as_str().to_owned());
+    sql.push(" AND job_id > ").push_bind(after.map_or("", JobId::as_str).to_owned());
+    conditions::push_prefix_if_any(&mut sql, "job_id", &selection.id_prefix);
+    sql.push(" ORDER BY job_id OFFSET 0) g");
+    page::push_look_ups(&mut sql, partition.as_str(), conditions::needs(selection));
+    sql.push(" WHERE true");
+    conditions::push(&mut sql, selection);
+    sql.push(" ORDER BY g.job_id LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let rows = sql.build().persistent(false).fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| Ok(JobId::new(row.try_get::<&str, _>(0)?).map_err(job_core::Error::from)?))
+        .collect()
+}
+
+/// Which of these locked jobs are selected now, by number.
+pub(crate) async fn still_selected(
+    connection: &mut PgConnection,
+    partition: &PartitionId,
+    selection: &Selection,
+    rows: &[JobRow],
+) -> Result<HashSet<i64>, Trouble> {
+    let mut sql = QueryBuilder::new("SELECT g.job_no FROM unnest(");
+    sql.push_bind(rows.iter().map(|row| row.job_no).collect::<Vec<_>>()).push("::bigint[], ");
+    sql.push_bind(rows.iter().map(|row| row.key.job.as_str().to_owned()).collect::<Vec<_>>());
+    sql.push("::text[]) AS g(job_no, job_id)");
+    page::push_look_ups(&mut sql, partition.as_str(), conditions::needs(selection));
+    sql.push(" WHERE true");
+    conditions::push(&mut sql, selection);
+    let rows = sql.build().persistent(false).fetch_all(connection).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}

@@ -1,0 +1,303 @@
+//! The statement that finds a page: candidates in the order of an index, those that are not selected left out, and no
+//! more read than the page needs.
+
+use job_core::query::{Cursor, Filter, JobQuery, Selection, SortField, TextKey, TextTest};
+use sqlx::{Postgres, QueryBuilder};
+
+use super::conditions::{self, Needs};
+use super::order::{Bound, Direction, Order, Shape, Table, bound, direction, order};
+use crate::sort_key::{ABSENT, SortKey};
+
+/// Appends a query of (`job_id`, `value`, `within`, `part`), in which these three say the order.
+pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &JobQuery) {
+    let page = Page {
+        query,
+        order: order(&query.sort.field),
+        direction: direction(query.sort.direction),
+        after: query.after.as_ref().map(|cursor| (bound(&query.sort.field, &cursor.value), cursor)),
+        needs: conditions::needs(&query.selection),
+    };
+    match (&query.sort.field, page.order.shape) {
+        (SortField::CreateTime, _) => match lanes(&query.selection) {
+            Some(lanes) => page.push_lanes(sql, &lanes),
+            None => page.push_walk(sql),
+        },
+        (SortField::Label(key), _) => page.push_label(sql, key),
+        (_, Shape::Walk) => page.push_walk(sql),
+        (_, Shape::Groups(_)) => {
+            page.push_groups(sql, None);
+            page.push_limit(sql);
+        }
+    }
+}
+
+/// What each listing by creation may go along instead of along all jobs: a few ranges of an index, merged.
+enum Lanes<'a> {
+    Statuses(Vec<i16>),
+    LabelKey(&'a str),
+    LabelValues(&'a str, Vec<Vec<u8>>),
+}
+
+fn lanes(selection: &Selection) -> Option<Lanes<'_>> {
+    for filter in conditions::conjuncts(selection) {
+        if let Filter::Text(TextKey::Label(key), TextTest::In(values)) = filter {
+            let mut keys: Vec<Vec<u8>> = values.iter().map(|value| SortKey::of(Some(value)).key).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            return Some(Lanes::LabelValues(key, keys)).filter(|_| !key.contains('\0'));
+        }
+    }
+    if let [key] = selection.labels_exist.as_slice() {
+        return Some(Lanes::LabelKey(key)).filter(|_| !key.contains('\0'));
+    }
+    let statuses = conditions::statuses(selection);
+    (statuses.len() < job_core::JobStatus::ALL.len()).then(|| Lanes::Statuses(conditions::codes(statuses)))
+}
+
+struct Page<'a> {
+    query: &'a JobQuery,
+    order: Order,
+    direction: Direction,
+    after: Option<(Bound, &'a Cursor)>,
+    needs: Needs,
+}
+
+impl Page<'_> {
+    /// One more than the page has, to know whether it is the last.
+    fn limit(&self) -> i64 {
+        i64::from(self.query.limit.max(1)) + 1
+    }
+
+    fn push_limit(&self, sql: &mut QueryBuilder<Postgres>) {
+        sql.push(" LIMIT ").push_bind(self.limit()).push(" OFFSET ").push_bind(i64::from(self.query.offset));
+    }
+
+    fn push_table(&self, sql: &mut QueryBuilder<Postgres>, table: Table) {
+        sql.push(match table {
+            Table::Job => "job",
+            Table::Detail => "job_detail",
+            Table::Label => "job_label",
+        });
+        sql.push(" WHERE partition_id = ").push_bind(self.query.partition.as_str().to_owned());
+    }
+
+    fn push_columns(&self, sql: &mut QueryBuilder<Postgres>) {
+        let Order { group, within, .. } = self.order;
+        sql.push("SELECT job_no, job_id, ").push(group).push(" AS value, ").push(within);
+        sql.push(" AS within FROM ");
+    }
+
+    fn push_group_bound(&self, sql: &mut QueryBuilder<Postgres>, bound: &Bound) {
+        match bound {
+            Bound::Number { group, .. } => sql.push_bind(*group),
+            Bound::Text { group, .. } => sql.push_bind(group.clone()),
+        };
+        sql.push("::").push(self.order.group_type);
+    }
+
+    fn push_within_bound(&self, sql: &mut QueryBuilder<Postgres>, bound: &Bound) {
+        match bound {
+            Bound::Number { within, .. } => sql.push_bind(*within),
+            Bound::Text { within, .. } => sql.push_bind(within.clone()),
+        };
+        sql.push("::").push(self.order.group_type);
+    }
+
+    /// Appends a condition: behind the cursor, for rows whose group is that of the cursor.
+    fn push_behind_in_group(&self, sql: &mut QueryBuilder<Postgres>, bound: &Bound, cursor: &Cursor) {
+        sql.push(self.order.within).push(self.direction.behind);
+        self.push_within_bound(sql, bound);
+        sql.push(" OR ").push(self.order.within).push(" = ");
+        self.push_within_bound(sql, bound);
+        sql.push(" AND job_id > ").push_bind(cursor.job.as_str().to_owned());
+    }
+
+    /// The rows of an index in order, as far as they lie behind the cursor; `push_extra` narrows the range.
+    fn push_range(
+        &self,
+        sql: &mut QueryBuilder<Postgres>,
+        table: Table,
+        push_extra: impl FnOnce(&mut QueryBuilder<Postgres>),
+    ) {
+        let Order { group, within, .. } = self.order;
+        sql.push("(");
+        self.push_columns(sql);
+        self.push_table(sql, table);
+        push_extra(sql);
+        if let Some((bound, cursor)) = &self.after {
+            sql.push(" AND ").push(group).push(self.direction.behind.trim_end()).push("= ");
+            self.push_group_bound(sql, bound);
+            sql.push(" AND (").push(group).push(self.direction.behind);
+            self.push_group_bound(sql, bound);
+            sql.push(" OR ");
+            self.push_behind_in_group(sql, bound, cursor);
+            sql.push(")");
+        }
+        sql.push(" ORDER BY ").push(group).push(self.direction.word);
+        sql.push(", ").push(within).push(self.direction.word);
+        sql.push(", job_id OFFSET 0)");
+    }
+
+    /// What the conditions need besides the candidate `g`, looked up for one candidate after the other.
+    fn push_selected(&self, sql: &mut QueryBuilder<Postgres>, needs: Needs) {
+        push_look_ups(sql, self.query.partition.as_str(), needs);
+        sql.push(" WHERE true");
+        conditions::push(sql, &self.query.selection);
+    }
+
+    fn push_walk(&self, sql: &mut QueryBuilder<Postgres>) {
+        sql.push("SELECT g.job_id, g.value, g.within, 0 AS part FROM ");
+        self.push_range(sql, self.order.table, |_| {});
+        sql.push(" g");
+        self.push_selected(sql, self.needs);
+        self.push_order(sql);
+        self.push_limit(sql);
+    }
+
+    fn push_order(&self, sql: &mut QueryBuilder<Postgres>) {
+        sql.push(" ORDER BY value").push(self.direction.word);
+        sql.push(", within").push(self.direction.word).push(", job_id");
+    }
+
+    fn push_lanes(&self, sql: &mut QueryBuilder<Postgres>, lanes: &Lanes<'_>) {
+        sql.push("SELECT lane.* FROM unnest(");
+        let table = match lanes {
+            Lanes::Statuses(statuses) => {
+                sql.push_bind(statuses.clone()).push("::smallint[]");
+                Table::Job
+            }
+            Lanes::LabelKey(key) => {
+                sql.push_bind(vec![(*key).to_owned()]).push("::text[]");
+                Table::Label
+            }
+            Lanes::LabelValues(_, values) => {
+                sql.push_bind(values.clone()).push("::bytea[]");
+                Table::Label
+            }
+        };
+        sql.push(") AS s(value) CROSS JOIN LATERAL (SELECT g.job_id, g.value, g.within, 0 AS part FROM ");
+        self.push_range(sql, table, |sql| match lanes {
+            Lanes::Statuses(_) => {
+                sql.push(" AND status = s.value");
+            }
+            Lanes::LabelKey(_) => {
+                sql.push(" AND label_key = s.value");
+            }
+            Lanes::LabelValues(key, _) => {
+                sql.push(" AND label_key = ").push_bind((*key).to_owned()).push(" AND value_key = s.value");
+            }
+        });
+        sql.push(" g");
+        self.push_selected(sql, self.needs);
+        let enough = self.limit() + i64::from(self.query.offset);
+        sql.push(" LIMIT ").push_bind(enough).push(") lane");
+        self.push_order(sql);
+        self.push_limit(sql);
+    }
+
+    /// Group after group, found by skipping along the index.
+    fn push_groups(&self, sql: &mut QueryBuilder<Postgres>, label: Option<&str>) {
+        let Order { table, group, .. } = self.order;
+        let Shape::Groups(decides) = self.order.shape else { return };
+        let push_label = |sql: &mut QueryBuilder<Postgres>| {
+            if let Some(key) = label {
+                sql.push(" AND label_key = ").push_bind(key.to_owned()).push(" AND value_key < '\\xff'");
+            }
+        };
+        let push_first = |sql: &mut QueryBuilder<Postgres>| {
+            sql.push(" ORDER BY ").push(group).push(self.direction.word).push(" LIMIT 1)");
+        };
+        sql.push("SELECT g.job_id, g.value, g.within, 0 AS part FROM (WITH RECURSIVE s AS (SELECT (SELECT ");
+        sql.push(group).push(" FROM ");
+        self.push_table(sql, table);
+        push_label(sql);
+        if let Some((bound, _)) = &self.after {
+            sql.push(" AND ").push(group).push(self.direction.behind.trim_end()).push("= ");
+            self.push_group_bound(sql, bound);
+        }
+        push_first(sql);
+        sql.push(" AS value UNION ALL SELECT (SELECT ").push(group).push(" FROM ");
+        self.push_table(sql, table);
+        push_label(sql);
+        sql.push(" AND ").push(group).push(self.direction.behind).push("s.value");
+        push_first(sql);
+        sql.push(" FROM s WHERE s.value IS NOT NULL) SELECT value FROM s) s CROSS JOIN LATERAL ((");
+        self.push_columns(sql);
+        self.push_table(sql, table);
+        push_label(sql);
+        sql.push(" AND ").push(group).push(" = s.value AND ").push(decides);
+        if let Some((bound, cursor)) = &self.after {
+            sql.push(" AND job_id > CASE WHEN s.value = ");
+            self.push_group_bound(sql, bound);
+            sql.push(" THEN ").push_bind(cursor.job.as_str().to_owned()).push(" ELSE '' END");
+        }
+        sql.push(" ORDER BY job_id OFFSET 0) UNION ALL (");
+        self.push_columns(sql);
+        self.push_table(sql, table);
+        push_label(sql);
+        sql.push(" AND ").push(group).push(" = s.value AND NOT ").push(decides);
+        if let Some((bound, cursor)) = &self.after {
+            sql.push(" AND (s.value <> ");
+            self.push_group_bound(sql, bound);
+            sql.push(" OR ");
+            self.push_behind_in_group(sql, bound, cursor);
+            sql.push(")");
+        }
+        sql.push(" ORDER BY within").push(self.direction.word).push(", job_id OFFSET 0)) g");
+        self.push_selected(sql, self.needs);
+    }
+
+    /// Jobs with the label, and before or behind them those without.
+    fn push_label(&self, sql: &mut QueryBuilder<Postgres>, key: &str) {
+        let is_ascending = self.direction.first == "min";
+        let cursor_is_absent =
+            matches!(&self.after, Some((Bound::Text { group, .. }, _)) if group == ABSENT);
+        let with = !(cursor_is_absent && is_ascending);
+        let without = self.after.is_none() || cursor_is_absent || is_ascending;
+        let push_with = |sql: &mut QueryBuilder<Postgres>| {
+            // A cursor among those without the label is before all that have it.
+            let page = Page { after: self.after.clone().filter(|_| !cursor_is_absent), ..*self };
+            sql.push("(");
+            page.push_groups(sql, Some(key));
+            sql.push(")");
+        };
+        let push_without = |sql: &mut QueryBuilder<Postgres>| {
+            sql.push("(SELECT g.job_id, '\\xff'::bytea AS value, ''::bytea AS within, ");
+            sql.push(if is_ascending { "1" } else { "-1" });
+            sql.push(" AS part FROM (SELECT job_no, job_id FROM ");
+            self.push_table(sql, Table::Job);
+            if let Some((_, cursor)) = self.after.as_ref().filter(|_| cursor_is_absent) {
+                sql.push(" AND job_id > ").push_bind(cursor.job.as_str().to_owned());
+            }
+            sql.push(" ORDER BY job_id OFFSET 0) g");
+            self.push_selected(sql, Needs { detail: true, ..self.needs });
+            sql.push(" AND (d.labels ->> ").push_bind(key.replace('\0', "")).push(") IS NULL)");
+        };
+        sql.push("SELECT * FROM (");
+        if is_ascending && with {
+            push_with(sql);
+        }
+        if without {
+            sql.push(if is_ascending && with { " UNION ALL " } else { "" });
+            push_without(sql);
+        }
+        if !is_ascending && with {
+            sql.push(if without { " UNION ALL " } else { "" });
+            push_with(sql);
+        }
+        sql.push(") parts");
+        self.push_limit(sql);
+    }
+}
+
+/// The rows of a candidate `g` that conditions speak of.
+pub(super) fn push_look_ups(sql: &mut QueryBuilder<Postgres>, partition: &str, needs: Needs) {
+    if needs.detail {
+        sql.push(" CROSS JOIN LATERAL (SELECT * FROM job_detail WHERE job_detail.job_no = g.job_no");
+        sql.push(" AND job_detail.partition_id = ").push_bind(partition.to_owned()).push(" OFFSET 0) d");
+    }
+    if needs.job {
+        sql.push(" CROSS JOIN LATERAL (SELECT * FROM job WHERE job.job_id = g.job_id");
+        sql.push(" AND job.partition_id = ").push_bind(partition.to_owned()).push(" OFFSET 0) j");
+    }
+}

@@ -1,0 +1,432 @@
+//! The rows of the table `job_progress`: what a batch of reports needs of them, and what it changes.
+//!
+//! The record of the job itself, with the bits of its first subtasks, is in the row of the job, so most jobs have no
+//! row here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use job_core::TaskPath;
+use job_core::progress::{Changes, Corrupt, Footprint, Tree, chunk_of};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+
+use crate::job_rows::JobRow;
+use crate::path_bytes;
+use crate::record_block::{Block, block_of};
+use crate::row_place::RowPlace;
+use crate::step::Trouble;
+
+const RECORDS: i16 = 0;
+const CHUNK: i16 = 1;
+
+/// Progress of one job that makes no sense; the text says why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Broken(pub(crate) String);
+
+impl Broken {
+    fn row() -> Self {
+        Self("a stored row of progress makes no sense".to_owned())
+    }
+}
+
+impl From<Corrupt> for Broken {
+    fn from(corrupt: Corrupt) -> Self {
+        Self(corrupt.to_string())
+    }
+}
+
+/// Which row: a block of records under the parent and its index, a chunk under its task and its index.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    parent: TaskPath,
+    kind: i16,
+    number: u32,
+}
+
+impl Key {
+    /// The row with the record of a task; `None` for the job itself, whose record is elsewhere.
+    fn of_record(task: &TaskPath) -> Option<Self> {
+        task.split_last().map(|(parent, number)| Self { parent, kind: RECORDS, number: block_of(number) })
+    }
+
+    fn of_chunk(task: TaskPath, index: u32) -> Self {
+        Self { parent: task, kind: CHUNK, number: index }
+    }
+}
+
+/// A row as it is stored.
+#[derive(Debug)]
+struct Stored {
+    place: RowPlace,
+    data: Vec<u8>,
+}
+
+/// A job's progress as far as it is in memory.
+#[derive(Debug, Default)]
+pub(crate) struct LoadedTree {
+    pub(crate) tree: Tree,
+    rows: HashMap<Key, Stored>,
+    /// Tasks whose stored records are in the tree.
+    records: BTreeSet<TaskPath>,
+}
+
+impl LoadedTree {
+    pub(crate) fn of_job(row: &JobRow) -> Result<Self, Broken> {
+        let mut loaded = Self::default();
+        if let Some(bytes) = &row.progress {
+            loaded.tree.load_record(&TaskPath::root(), bytes)?;
+        }
+        Ok(loaded)
+    }
+
+    /// Whether the task has a stored record. Only meaningful for tasks that were asked for.
+    pub(crate) fn is_stored(&self, task: &TaskPath) -> bool {
+        self.records.contains(task)
+    }
+
+    fn block(&self, key: &Key) -> Result<Block, Broken> {
+        match self.rows.get(key) {
+            Some(stored) => Block::decode(key.number, &stored.data).ok_or_else(Broken::row),
+            None => Ok(Block::default()),
+        }
+    }
+
+    /// Puts the records of these tasks into the tree, where there are any. Tasks come before those below them, since a
+    /// record replaces what is below it.
+    pub(crate) fn put_records<'t>(
+        &mut self,
+        tasks: impl IntoIterator<Item = &'t TaskPath>,
+    ) -> Result<(), Broken> {
+        // Neighbours are in the same block.
+        let mut current: Option<(Key, Block)> = None;
+        for task in tasks {
+            let Some(key) = Key::of_record(task).filter(|key| self.rows.contains_key(key)) else { continue };
+            let (_, number) = task.split_last().ok_or_else(Broken::row)?;
+            if current.as_ref().is_none_or(|(known, _)| *known != key) {
+                let block = self.block(&key)?;
+                current = Some((key, block));
+            }
+            let record = current.as_ref().and_then(|(_, block)| block.0.get(&number));
+            if let Some(record) = record
+                && self.records.insert(task.clone())
+            {
+                self.tree.load_record(task, record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts all chunks that were loaded into the tree; the records of their tasks must be in.
+    pub(crate) fn put_chunks(&mut self) -> Result<(), Broken> {
+        for (key, stored) in self.rows.iter().filter(|(key, _)| key.kind == CHUNK) {
+            self.tree.load_chunk(&key.parent, key.number, &stored.data)?;
+        }
+        Ok(())
+    }
+
+    /// Puts in everything that was loaded of a task's direct children numbered higher than `after`.
+    fn put_behind(&mut self, parent: &TaskPath, after: u32) -> Result<(), Broken> {
+        let mut children = BTreeSet::new();
+        for key in self.rows.keys().filter(|key| key.kind == RECORDS && key.parent == *parent) {
+            for number in self.block(key)?.0.into_keys().filter(|number| *number > after) {
+                children.insert(parent.child(number).map_err(|_| Broken::row())?);
+            }
+        }
+        self.put_records(&children)?;
+        let chunks = self.rows.iter().filter(|(key, _)| key.kind == CHUNK && key.parent == *parent);
+        for (key, stored) in chunks.filter(|(key, _)| key.number >= chunk_of(after)) {
+            self.tree.load_chunk(&key.parent, key.number, &stored.data)?;
+        }
+        Ok(())
+    }
+
+    /// Puts in everything that was loaded.
+    pub(crate) fn put_all(&mut self) -> Result<(), Broken> {
+        let mut tasks: Vec<TaskPath> = Vec::new();
+        for key in self.rows.keys().filter(|key| key.kind == RECORDS) {
+            for number in self.block(key)?.0.into_keys() {
+                tasks.push(key.parent.child(number).map_err(|_| Broken::row())?);
+            }
+        }
+        tasks.sort_unstable_by(|a, b| (a.depth(), a).cmp(&(b.depth(), b)));
+        self.put_records(&tasks)?;
+        self.put_chunks()
+    }
+}
+
+/// The rows that the reports of one job need first: those above the reported tasks.
+pub(crate) fn needed_above(footprint: &Footprint) -> BTreeSet<Key> {
+    let records = footprint.parents.iter().filter_map(Key::of_record);
+    let chunks = footprint.chunks.iter().map(|(task, index)| Key::of_chunk(task.clone(), *index));
+    records.chain(chunks).collect()
+}
+
+/// The rows with the records of the reported tasks themselves, where there may be any.
+pub(crate) fn needed_at(footprint: &Footprint, loaded: &LoadedTree) -> BTreeSet<Key> {
+    let may_exist = |task: &&TaskPath| {
+        !loaded.is_stored(task)
+            && task.split_last().is_some_and(|(parent, _)| loaded.tree.has_child_records(&parent))
+    };
+    let keys = footprint.tasks.iter().filter(may_exist).filter_map(Key::of_record);
+    keys.filter(|key| !loaded.rows.contains_key(key)).collect()
+}
+
+/// Loads rows for several jobs in one statement.
+pub(crate) async fn load(
+    connection: &mut PgConnection,
+    needed: &[(&JobRow, BTreeSet<Key>)],
+    loaded: &mut HashMap<i64, LoadedTree>,
+) -> Result<(), Trouble> {
+    let keys = || needed.iter().flat_map(|(row, keys)| keys.iter().map(move |key| (row, key)));
+    if keys().next().is_none() {
+        return Ok(());
+    }
+    let rows = sqlx::query(
+        "SELECT k.job_no, p.parent, p.kind, p.number, p.data, p.ctid
+         FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS w(partition_id, parent, place)
+         CROSS JOIN LATERAL (
+             SELECT ($3::bigint[])[w.place] AS job_no, ($4::smallint[])[w.place] AS kind,
+                    ($5::bigint[])[w.place] AS number
+         ) k
+         CROSS JOIN LATERAL (
+             SELECT parent, kind, number, data, ctid FROM job_progress
+             WHERE partition_id = w.partition_id AND job_no = k.job_no AND parent = w.parent AND kind = k.kind
+               AND number = k.number OFFSET 0
+         ) p",
+    )
+    .bind(keys().map(|(row, _)| row.key.partition.as_str()).collect::<Vec<_>>())
+    .bind(keys().map(|(_, key)| path_bytes::encode(&key.parent)).collect::<Vec<_>>())
+    .bind(keys().map(|(row, _)| row.job_no).collect::<Vec<_>>())
+    .bind(keys().map(|(_, key)| key.kind).collect::<Vec<_>>())
+    .bind(keys().map(|(_, key)| i64::from(key.number)).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    take_in(&rows, loaded)
+}
+
+/// Loads, for each job, task and number, the chunks and the direct children's records behind that number, and puts them
+/// into the trees. A job whose rows make no sense is returned with what is wrong.
+pub(crate) async fn load_behind(
+    connection: &mut PgConnection,
+    needed: &[(&JobRow, BTreeSet<(TaskPath, u32)>)],
+    loaded: &mut HashMap<i64, LoadedTree>,
+) -> Result<Vec<(i64, Broken)>, Trouble> {
+    let places = || needed.iter().flat_map(|(row, places)| places.iter().map(move |place| (row, place)));
+    if places().next().is_none() {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query(
+        "SELECT k.job_no, p.parent, p.kind, p.number, p.data, p.ctid
+         FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bigint[], $5::bigint[])
+             AS k(partition_id, job_no, parent, block, chunk)
+         CROSS JOIN LATERAL (
+             SELECT parent, kind, number, data, ctid FROM job_progress
+             WHERE partition_id = k.partition_id AND job_no = k.job_no AND parent = k.parent
+               AND (kind = 0 AND number >= k.block OR kind = 1 AND number >= k.chunk)
+             OFFSET 0
+         ) p",
+    )
+    .bind(places().map(|(row, _)| row.key.partition.as_str()).collect::<Vec<_>>())
+    .bind(places().map(|(row, _)| row.job_no).collect::<Vec<_>>())
+    .bind(places().map(|(_, (parent, _))| path_bytes::encode(parent)).collect::<Vec<_>>())
+    .bind(places().map(|(_, (_, number))| i64::from(block_of(*number))).collect::<Vec<_>>())
+    .bind(places().map(|(_, (_, number))| i64::from(chunk_of(*number))).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    take_in(&rows, loaded)?;
+    let mut broken = Vec::new();
+    for (row, places) in needed {
+        for (parent, number) in places {
+            if let Some(Err(error)) = loaded.get_mut(&row.job_no).map(|tree| tree.put_behind(parent, *number)) {
+                broken.push((row.job_no, error));
+            }
+        }
+    }
+    Ok(broken)
+}
+
+/// Loads every row of one job.
+pub(crate) async fn load_all(connection: &mut PgConnection, row: &JobRow) -> Result<Result<LoadedTree, Broken>, Trouble> {
+    let rows = sqlx::query(
+        "SELECT job_no, parent, kind, number, data, ctid FROM job_progress WHERE partition_id = $1 AND job_no = $2",
+    )
+    .bind(row.key.partition.as_str())
+    .bind(row.job_no)
+    .fetch_all(connection)
+    .await?;
+    let tree = match LoadedTree::of_job(row) {
+        Ok(tree) => tree,
+        Err(broken) => return Ok(Err(broken)),
+    };
+    let mut loaded = HashMap::from([(row.job_no, tree)]);
+    take_in(&rows, &mut loaded)?;
+    let mut tree = loaded.remove(&row.job_no).unwrap_or_default();
+    Ok(tree.put_all().map(|()| tree))
+}
+
+fn take_in(rows: &[PgRow], loaded: &mut HashMap<i64, LoadedTree>) -> Result<(), Trouble> {
+    for row in rows {
+        let number = u32::try_from(row.try_get::<i64, _>(3)?);
+        // A row in a place that cannot be is never asked for, and so never mistaken for another.
+        let (Ok(parent), Ok(number)) = (path_bytes::decode(row.try_get(1)?), number) else { continue };
+        let key = Key { parent, kind: row.try_get(2)?, number };
+        let stored = Stored { place: row.try_get(5)?, data: row.try_get(4)? };
+        loaded.entry(row.try_get(0)?).or_default().rows.insert(key, stored);
+    }
+    Ok(())
+}
+
+/// What a batch changes, of several jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    /// Tasks below which everything goes.
+    emptied: Vec<(String, i64, TaskPath)>,
+    inserted: Vec<(String, i64, Key, Vec<u8>)>,
+    updated: Vec<(RowPlace, Vec<u8>)>,
+    removed: Vec<RowPlace>,
+}
+
+impl Writes {
+    /// Takes in what has become of one job's progress: `dropped` tasks go with everything below them.
+    pub(crate) fn add(
+        &mut self,
+        row: &JobRow,
+        loaded: &LoadedTree,
+        dropped: &[TaskPath],
+        changes: Changes,
+    ) -> Result<(), Broken> {
+        let partition = || row.key.partition.as_str().to_owned();
+        let mut blocks: BTreeMap<Key, Block> = BTreeMap::new();
+        let mut edit = |task: &TaskPath, record: Option<Vec<u8>>| {
+            let (Some(key), Some((_, number))) = (Key::of_record(task), task.split_last()) else {
+                return Ok::<(), Broken>(());
+            };
+            if !blocks.contains_key(&key) {
+                blocks.insert(key.clone(), loaded.block(&key)?);
+            }
+            if let Some(block) = blocks.get_mut(&key) {
+                match record {
+                    Some(record) => drop(block.0.insert(number, record)),
+                    None => drop(block.0.remove(&number)),
+                }
+            }
+            Ok(())
+        };
+        for task in dropped {
+            edit(task, None)?;
+            self.emptied.push((partition(), row.job_no, task.clone()));
+        }
+        for (task, record) in changes.records {
+            edit(&task, Some(record))?;
+        }
+        for (key, block) in blocks {
+            match loaded.rows.get(&key) {
+                Some(stored) if block.0.is_empty() => self.removed.push(stored.place),
+                Some(stored) => self.updated.push((stored.place, block.encode())),
+                None if block.0.is_empty() => {}
+                None => self.inserted.push((partition(), row.job_no, key, block.encode())),
+            }
+        }
+        for (task, index, data) in changes.chunks {
+            let key = Key::of_chunk(task, index);
+            match loaded.rows.get(&key) {
+                Some(stored) => self.updated.push((stored.place, data)),
+                None => self.inserted.push((partition(), row.job_no, key, data)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.remove(connection).await?;
+        self.empty(connection).await?;
+        self.update(connection).await?;
+        self.insert(connection).await
+    }
+
+    async fn remove(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if !self.removed.is_empty() {
+            sqlx::query("DELETE FROM job_progress WHERE ctid = ANY($1)")
+                .bind(&self.removed)
+                .execute(connection)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn empty(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.emptied.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "DELETE FROM job_progress WHERE ctid = ANY(ARRAY(
+                 SELECT p.ctid
+                 FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[])
+                     AS k(partition_id, job_no, first, past)
+                 CROSS JOIN LATERAL (
+                     SELECT ctid FROM job_progress
+                     WHERE partition_id = k.partition_id AND job_no = k.job_no AND parent >= k.first
+                       AND parent < k.past OFFSET 0
+                 ) p))",
+        )
+        .bind(self.emptied.iter().map(|(partition, ..)| partition.as_str()).collect::<Vec<_>>())
+        .bind(self.emptied.iter().map(|(_, job_no, _)| *job_no).collect::<Vec<_>>())
+        .bind(self.emptied.iter().map(|(.., task)| path_bytes::encode(task)).collect::<Vec<_>>())
+        .bind(self.emptied.iter().map(|(.., task)| path_bytes::end_of_subtree(task)).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn update(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if !self.updated.is_empty() {
+            sqlx::query(
+                "UPDATE job_progress p SET data = k.data FROM unnest($1::tid[], $2::bytea[]) AS k(place, data)
+                 WHERE p.ctid = k.place",
+            )
+            .bind(self.updated.iter().map(|(place, _)| *place).collect::<Vec<_>>())
+            .bind(self.updated.iter().map(|(_, data)| data.as_slice()).collect::<Vec<_>>())
+            .execute(connection)
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn insert(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.inserted.is_empty() {
+            return Ok(());
+        }
+        let inserted = &self.inserted;
+        sqlx::query(
+            "INSERT INTO job_progress (partition_id, job_no, parent, kind, number, data)
+             SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::smallint[], $5::bigint[], $6::bytea[])
+             ON CONFLICT (partition_id, job_no, parent, kind, number) DO UPDATE SET data = excluded.data",
+        )
+        .bind(inserted.iter().map(|(partition, ..)| partition.as_str()).collect::<Vec<_>>())
+        .bind(inserted.iter().map(|(_, job_no, ..)| *job_no).collect::<Vec<_>>())
+        .bind(inserted.iter().map(|(_, _, key, _)| path_bytes::encode(&key.parent)).collect::<Vec<_>>())
+        .bind(inserted.iter().map(|(_, _, key, _)| key.kind).collect::<Vec<_>>())
+        .bind(inserted.iter().map(|(_, _, key, _)| i64::from(key.number)).collect::<Vec<_>>())
+        .bind(inserted.iter().map(|(.., data)| data.as_slice()).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Removes all rows of these jobs.
+pub(crate) async fn remove_all(
+    connection: &mut PgConnection,
+    partitions: &[&str],
+    job_numbers: &[i64],
+) -> Result<(), sqlx::Error> {
+    if job_numbers.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("DELETE FROM job_progress WHERE partition_id = ANY($1) AND job_no = ANY($2)")
+        .bind(partitions)
+        .bind(job_numbers)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Recording a batch of reports: one transaction, and a handful of statements however many jobs it is about.
+//!
+//! 1. Lock the jobs and read them with their own progress records.
+//! 2. Only if a report fails a task: find, and lock, everybody who waits for that job, transitively.
+//! 3. Only for jobs with more progress than fits their own row: load the rows above the reported tasks, then those of the
+//!    tasks themselves where there may be any.
+//! 4. Let `job-core` decide, job by job, in the order of their first reports.
+//! 5. Write what it said, one statement per table that has something to write.
+//!
+//! Dependents are locked out of order, so never with waiting: if one is taken, the step begins again and locks all of
+//! them in order from the start.
+
+mod decide;
+mod load;
+mod write;
+
+pub(crate) use decide::{Decided, DecidedJob};
+pub(crate) use load::LoadedJob;
+pub(crate) use write::write;
+
+use std::collections::{BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use job_core::progress::ReportEvent;
+use job_core::store::{Recorded, TaskReport};
+use job_core::{JobKey, Result, Timestamp};
+use sqlx::PgConnection;
+
+use crate::dependents::{self, Edges};
+use crate::error;
+use crate::job_rows::{self, JobRow, Lock};
+use crate::step::{Form, Step, Trouble};
+
+pub(crate) struct Record<'a> {
+    reports: &'a [TaskReport],
+    now: Timestamp,
+    /// The places of each job's reports, jobs in the order of their first report.
+    groups: Vec<(&'a JobKey, Vec<usize>)>,
+    /// What an earlier run found out that it must lock as well.
+    also_lock: BTreeSet<JobKey>,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn new(reports: &'a [TaskReport], now: Timestamp) -> Self {
+        Self { reports, now, groups: by_job(reports), also_lock: BTreeSet::new() }
+    }
+
+    async fn lock(&self, connection: &mut PgConnection) -> Result<HashMap<JobKey, JobRow>, Trouble> {
+        let mut keys = self.also_lock.clone();
+        keys.extend(self.groups.iter().map(|(key, _)| (*key).clone()));
+        let rows = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        Ok(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
+    }
+
+    /// Everybody who would fail with a job of this batch, all of them locked. Whoever begins to wait for a locked job
+    /// must wait for its lock, so what is found with nothing new to lock is complete.
+    async fn lock_dependents(
+        &mut self,
+        connection: &mut PgConnection,
+        rows: &mut HashMap<JobKey, JobRow>,
+    ) -> Result<Edges, Trouble> {
+        let fails = |places: &[usize]| {
+            places.iter().any(|place| matches!(self.reports[*place].event, ReportEvent::Failed(_)))
+        };
+        let roots: Vec<&JobKey> = self
+            .groups
+            .iter()
+            .filter(|(key, places)| rows.contains_key(*key) && fails(places))
+            .map(|(key, _)| *key)
+            .collect();
+        if roots.is_empty() {
+            return Ok(Edges::default());
+        }
+        loop {
+            let edges = dependents::closure(connection, roots.iter().copied()).await?;
+            let fresh: BTreeSet<JobKey> = edges.all_dependents().filter(|key| !rows.contains_key(key)).collect();
+            let locked = match job_rows::lock(connection, &fresh, Lock::OutOfOrder).await {
+                Err(Trouble::Database(cause)) if error::is_lock_not_available(&cause) => {
+                    self.also_lock.extend(fresh);
+                    return Err(Trouble::Again);
+                }
+                locked => locked?,
+            };
+            if locked.is_empty() {
+                return Ok(edges);
+            }
+            rows.extend(locked.into_iter().map(|row| (row.key.clone(), row)));
+        }
+    }
+}
+
+#[async_trait]
+impl Step for Record<'_> {
+    type Output = Recorded;
+    const NAME: &'static str = "store::record";
+    const FORM: Form = Form::Transaction;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> Result<Recorded, Trouble> {
+        let mut rows = self.lock(connection).await?;
+        let edges = self.lock_dependents(connection, &mut rows).await?;
+        let jobs = load::load(connection, self, rows).await?;
+        let decided = decide::decide(self, jobs, &edges);
+        write(connection, decided, self.now).await
+    }
+}
+
+fn by_job(reports: &[TaskReport]) -> Vec<(&JobKey, Vec<usize>)> {
+    let mut groups: Vec<(&JobKey, Vec<usize>)> = Vec::new();
+    let mut group_of: HashMap<&JobKey, usize> = HashMap::new();
+    let mut current = 0;
+    for (place, report) in reports.iter().enumerate() {
+        // Reports of one job mostly come together.
+        if groups.get(current).is_none_or(|(key, _)| **key != report.job) {
+            current = *group_of.entry(&report.job).or_insert_with(|| {
+                groups.push((&report.job, Vec::new()));
+                groups.len() - 1
+            });
+        }
+        groups[current].1.push(place);
+    }
+    groups
+}

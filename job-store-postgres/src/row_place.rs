@@ -1,0 +1,52 @@
+//! Where a version of a row is: PostgreSQL's `ctid`.
+//!
+//! Under the lock of its job, a row stays where it is from one statement to the next, and is found there without a look
+//! at any index. It must not be used within the statement that waited for the lock, which cannot see a version that
+//! came to be meanwhile.
+
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef};
+use sqlx::{Decode, Encode, Postgres, Type};
+
+/// The types `tid` and `tid[]`, whose numbers never change.
+const TID: Oid = Oid(27);
+const TID_ARRAY: Oid = Oid(1010);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RowPlace {
+    page: u32,
+    slot: u16,
+}
+
+impl Type<Postgres> for RowPlace {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(TID)
+    }
+}
+
+impl PgHasArrayType for RowPlace {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(TID_ARRAY)
+    }
+}
+
+impl Encode<'_, Postgres> for RowPlace {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(&self.page.to_be_bytes());
+        buffer.extend_from_slice(&self.slot.to_be_bytes());
+        Ok(IsNull::No)
+    }
+}
+
+impl Decode<'_, Postgres> for RowPlace {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        if value.format() != PgValueFormat::Binary {
+            return Err("a place is only read in its binary form".into());
+        }
+        let bytes: [u8; 6] = value.as_bytes()?.try_into()?;
+        let [a, b, c, d, e, f] = bytes;
+        Ok(Self { page: u32::from_be_bytes([a, b, c, d]), slot: u16::from_be_bytes([e, f]) })
+    }
+}

@@ -1,0 +1,157 @@
+//! One call of the store as one step: a transaction, or a single statement, that is run again as a whole when it fails
+//! for a passing reason.
+//!
+//! A transaction here is never sqlx's own. Version 0.9 may lend out a connection with a transaction left open when the
+//! future that began one is dropped; ours closes the connection instead.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use job_core::{Clock, Error, ErrorKind, IdSource, RandomIds, Result};
+use sqlx::pool::PoolConnection;
+use sqlx::{Executor, PgConnection, PgPool, Postgres};
+
+use crate::error;
+
+/// How often a step is run before its failure is the caller's.
+const ATTEMPTS_MAX: u32 = 8;
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How often a step may ask to begin again because it has learnt what to lock.
+const RESTARTS_MAX: u32 = 100;
+
+/// Why a step did not get to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Job(#[from] Error),
+    /// The step now knows more, and wants to begin again.
+    #[error("the step is to begin again")]
+    Again,
+}
+
+/// Whether a step needs a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Transaction,
+    /// One statement, which is a transaction by itself.
+    Statement,
+}
+
+/// What one call does. It may be run several times, and must not remember anything that a later run would count twice.
+#[async_trait]
+pub(crate) trait Step: Send {
+    type Output: Send;
+    const NAME: &'static str;
+    const FORM: Form;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> Result<Self::Output, Trouble>;
+}
+
+/// Runs steps.
+#[derive(Debug)]
+pub(crate) struct Runner<'a> {
+    pub(crate) pool: &'a PgPool,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) retry_limit: Duration,
+}
+
+impl Runner<'_> {
+    pub(crate) async fn run<S: Step>(&self, mut step: S) -> Result<S::Output> {
+        let started = self.clock.now();
+        let (mut attempts, mut restarts) = (0, 0);
+        loop {
+            match attempt(self.pool, &mut step).await {
+                Ok(output) => return Ok(output),
+                Err(Trouble::Again) if restarts < RESTARTS_MAX => restarts += 1,
+                Err(Trouble::Again) => {
+                    return Err(Error::new(ErrorKind::Unavailable, "the store is too busy with the same jobs")
+                        .with_operation(S::NAME));
+                }
+                Err(Trouble::Job(error)) => return Err(error.with_operation(S::NAME)),
+                Err(Trouble::Database(cause)) => {
+                    attempts += 1;
+                    let is_over = attempts == ATTEMPTS_MAX
+                        || self.clock.now().since(started) >= self.retry_limit
+                        || !error::is_passing(&cause);
+                    if is_over {
+                        return Err(error::from_database(cause).with_operation(S::NAME));
+                    }
+                    tracing::debug!(step = S::NAME, attempts, %cause, "a step is run again");
+                    self.clock.sleep(pause(attempts)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Doubles, and lies at random between half and all of that, so that two that met do not meet again.
+fn pause(attempts: u32) -> Duration {
+    let full = PAUSE_MIN.saturating_mul(1 << (attempts - 1).min(16)).min(PAUSE_MAX);
+    let random = RandomIds.next().as_u128() as u32;
+    full / 2 + (full / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+async fn attempt<S: Step>(pool: &PgPool, step: &mut S) -> Result<S::Output, Trouble> {
+    if S::FORM == Form::Statement {
+        let mut connection = pool.acquire().await?;
+        return step.run(&mut connection).await;
+    }
+    let mut transaction = Transaction::begin(pool).await?;
+    match step.run(&mut transaction.connection).await {
+        Ok(output) => {
+            transaction.end("COMMIT").await?;
+            Ok(output)
+        }
+        Err(trouble) => {
+            // The trouble matters more than a failure to roll back, which costs only the connection.
+            let _ = transaction.end("ROLLBACK").await;
+            Err(trouble)
+        }
+    }
+}
+
+/// A connection with an open transaction. Dropped before its end, it closes the connection, and the server rolls back.
+struct Transaction {
+    connection: PoolConnection<Postgres>,
+    is_open: bool,
+}
+
+impl Transaction {
+    async fn begin(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        // Open from before the first word is sent: after it, nobody knows what the server has heard.
+        let mut transaction = Self { connection: pool.acquire().await?, is_open: true };
+        transaction.connection.execute("BEGIN").await?;
+        Ok(transaction)
+    }
+
+    async fn end(mut self, how: &'static str) -> Result<(), sqlx::Error> {
+        self.connection.execute(how).await?;
+        self.is_open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_stay_within_bounds() {
+        for attempts in 1..=20 {
+            let pause = pause(attempts);
+            assert!(pause >= PAUSE_MIN / 2 && pause <= PAUSE_MAX, "{attempts}: {pause:?}");
+        }
+        assert!(pause(20) >= PAUSE_MAX / 2);
+    }
+}

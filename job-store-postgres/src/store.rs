@@ -1,0 +1,243 @@
+//! The store: each method is a step.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use job_core::progress::TaskProgress;
+use job_core::query::{JobPage, JobQuery, Selection};
+use job_core::store::{
+    Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
+    PruneRequest, Recorded, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+};
+use job_core::{
+    AcceptedJob, Clock, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
+};
+use sqlx::{Connection, PgPool};
+
+use crate::actions::{Act, ActOnSelected};
+use crate::claim::{Claim, Turn};
+use crate::create;
+use crate::failures::Failures;
+use crate::list::{Count, List};
+use crate::migrations;
+use crate::numbers::Numbers;
+use crate::options::PostgresOptions;
+use crate::prune::Prune;
+use crate::read::{Get, Statuses};
+use crate::record::Record;
+use crate::settle::Settle;
+use crate::step::{Form, Runner, Step, Trouble};
+use crate::stow::Stow;
+use crate::tasks::Tasks;
+use crate::{connect, error, verify};
+
+/// A store of jobs in a PostgreSQL database.
+pub struct PostgresStore {
+    pool: PgPool,
+    clock: Arc<dyn Clock>,
+    options: PostgresOptions,
+    numbers: Numbers,
+    turn: Turn,
+}
+
+impl PostgresStore {
+    /// Connects to a database. `clock` is asked only how long a call has been trying.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, refuses the login, or is not one that this store can work with.
+    pub async fn connect(options: PostgresOptions, clock: Arc<dyn Clock>) -> Result<Self> {
+        let store = Self::lazy(options, clock);
+        // Directly, and not from the pool: a pool goes on trying, and then says only that it took too long.
+        let mut connection = store.open().await?;
+        connect::check_server(&mut connection).await?;
+        // The answer to a farewell is of no interest.
+        let _ = connection.close().await;
+        Ok(store)
+    }
+
+    /// A store that connects when it is first used, and so may be made while the database is away.
+    #[must_use]
+    pub fn lazy(options: PostgresOptions, clock: Arc<dyn Clock>) -> Self {
+        let pool = connect::pool(&options);
+        Self { pool, clock, options, numbers: Numbers::default(), turn: Turn::default() }
+    }
+
+    async fn open(&self) -> Result<sqlx::PgConnection> {
+        let connect = sqlx::PgConnection::connect_with(&self.pool.connect_options()).await;
+        connect.map_err(|cause| error::from_database(cause).with_operation("store::connect"))
+    }
+
+    /// Brings the schema up to date and returns the versions that were applied. Needs the right to create tables; several
+    /// processes may do it at the same time.
+    ///
+    /// # Errors
+    /// When the schema is newer than this program, differs from it, or cannot be changed.
+    pub async fn migrate(&self) -> Result<Vec<i32>> {
+        let applied = self.runner().run(Migrate).await?;
+        self.validate().await?;
+        Ok(applied)
+    }
+
+    /// Checks that the schema is the one that this program was written for.
+    ///
+    /// # Errors
+    /// [`Unsupported`](job_core::ErrorKind::Unsupported), with the versions, when it is not.
+    pub async fn validate(&self) -> Result<()> {
+        self.runner().run(Validate).await
+    }
+
+    /// Closes all connections, once what they do is done. Later calls fail.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    fn runner(&self) -> Runner<'_> {
+        Runner { pool: &self.pool, clock: &*self.clock, retry_limit: self.options.retry_limit }
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+struct Migrate;
+
+#[async_trait]
+impl Step for Migrate {
+    type Output = Vec<i32>;
+    const NAME: &'static str = "store::migrate";
+    const FORM: Form = Form::Transaction;
+
+    async fn run(&mut self, connection: &mut sqlx::PgConnection) -> Result<Vec<i32>, Trouble> {
+        Ok(migrations::migrate(connection).await?)
+    }
+}
+
+struct Validate;
+
+#[async_trait]
+impl Step for Validate {
+    type Output = ();
+    const NAME: &'static str = "store::validate";
+    const FORM: Form = Form::Statement;
+
+    async fn run(&mut self, connection: &mut sqlx::PgConnection) -> Result<(), Trouble> {
+        connect::check_server(connection).await?;
+        Ok(migrations::validate(connection).await?)
+    }
+}
+
+struct Ping;
+
+#[async_trait]
+impl Step for Ping {
+    type Output = ();
+    const NAME: &'static str = "store::ping";
+    const FORM: Form = Form::Statement;
+
+    async fn run(&mut self, connection: &mut sqlx::PgConnection) -> Result<(), Trouble> {
+        sqlx::query("SELECT 1").execute(connection).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl JobStore for PostgresStore {
+    async fn create(&self, jobs: Vec<AcceptedJob>, now: Timestamp) -> Result<Vec<CreateOutcome>> {
+        create::create(&self.runner(), &self.numbers, jobs, now).await
+    }
+
+    async fn get(&self, keys: &[JobKey]) -> Result<Vec<Option<Job>>> {
+        self.runner().run(Get(keys)).await
+    }
+
+    async fn statuses(&self, keys: &[JobKey]) -> Result<Vec<Option<JobStatus>>> {
+        self.runner().run(Statuses(keys)).await
+    }
+
+    async fn list(&self, query: &JobQuery) -> Result<JobPage> {
+        self.runner().run(List(query)).await
+    }
+
+    async fn count(
+        &self,
+        partition: &PartitionId,
+        selection: &Selection,
+    ) -> Result<BTreeMap<JobStatus, u64>> {
+        self.runner().run(Count { partition, selection }).await
+    }
+
+    async fn act(&self, job: &JobKey, action: Action, now: Timestamp) -> Result<ActionOutcome> {
+        self.runner().run(Act { job, action, now }).await
+    }
+
+    async fn act_on_selected(
+        &self,
+        partition: &PartitionId,
+        selection: &Selection,
+        action: Action,
+        after: Option<&JobId>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<BulkOutcome> {
+        self.runner().run(ActOnSelected { partition, selection, action, after, limit, now }).await
+    }
+
+    async fn record(&self, reports: &[TaskReport], now: Timestamp) -> Result<Recorded> {
+        if reports.is_empty() {
+            return Ok(Recorded::default());
+        }
+        self.runner().run(Record::new(reports, now)).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
+        self.runner().run(Claim { request, turn: &self.turn }).await
+    }
+
+    async fn settle(
+        &self,
+        owner: LeaseOwner,
+        entries: Vec<(u64, Settled)>,
+        now: Timestamp,
+    ) -> Result<Vec<bool>> {
+        self.runner().run(Settle { owner, entries: &entries, now }).await
+    }
+
+    async fn stow(&self, messages: Vec<StowedMessage>, now: Timestamp) -> Result<Vec<StowOutcome>> {
+        let runner = self.runner();
+        let numbers = self.numbers.take(&runner, messages.len()).await?;
+        runner.run(Stow { messages: &messages, numbers: &numbers, now }).await
+    }
+
+    async fn tasks(
+        &self,
+        job: &JobKey,
+        parent: &TaskPath,
+        after: u32,
+        limit: u32,
+    ) -> Result<Option<Vec<TaskProgress>>> {
+        self.runner().run(Tasks { job, parent, after, limit }).await
+    }
+
+    async fn failures(&self, job: &JobKey, after: u64, limit: u32) -> Result<Vec<(u64, TaskPath, Failure)>> {
+        self.runner().run(Failures { job, after, limit }).await
+    }
+
+    async fn prune(&self, request: &PruneRequest) -> Result<u64> {
+        self.runner().run(Prune(request)).await
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Vec<Drift>> {
+        verify::verify(&self.runner(), request).await
+    }
+
+    /// One attempt, so that trouble is seen while other calls still hope.
+    async fn ping(&self) -> Result<()> {
+        let once = Runner { retry_limit: std::time::Duration::ZERO, ..self.runner() };
+        once.run(Ping).await
+    }
+}

@@ -1,0 +1,142 @@
+//! Connecting, migrating and running with few rights.
+
+mod database;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use job_conformance::model::compare;
+use job_conformance::store::fixture::{create, job, read};
+use job_core::store::JobStore;
+use job_core::{Error, ErrorKind, SystemClock};
+use job_store_memory::MemoryStore;
+use job_store_postgres::{PostgresOptions, PostgresStore};
+use testkit::TestDatabase;
+
+async fn empty() -> TestDatabase {
+    TestDatabase::create("empty", async |_: &str| anyhow::Ok(())).await.expect("a database")
+}
+
+async fn try_connect(url: &str) -> Result<PostgresStore, Error> {
+    let options = PostgresOptions::new(url)?.with_retry_limit(Duration::ZERO);
+    PostgresStore::connect(options, Arc::new(SystemClock::new())).await
+}
+
+/// The URL with another user, password or database.
+fn altered(url: &str, user: Option<(&str, &str)>, database: Option<&str>) -> String {
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    let (login, place) = rest.split_once('@').expect("a login");
+    let (host, path) = place.split_once('/').expect("a database");
+    let login = user.map_or_else(|| login.to_owned(), |(name, password)| format!("{name}:{password}"));
+    format!("{scheme}://{login}@{host}/{}", database.unwrap_or(path))
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_database_is_said_in_clear_words() {
+    let database = empty().await;
+    let url = database.url();
+    for (url, words) in [
+        (altered(url, None, Some("no_such_database")), "does not exist"),
+        (altered(url, Some(("nobody", "x")), None), "refuses the login"),
+        ("postgres://u:p@127.0.0.1:1/d".to_owned(), "nothing answers"),
+    ] {
+        let error = try_connect(&url).await.expect_err("not a usable database");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().contains(words), "{error:?}");
+    }
+    let store = try_connect(url).await.expect("an empty database");
+    let error = store.validate().await.expect_err("no schema");
+    assert!(error.message().contains("run the migration"), "{error:?}");
+    let error = store.get(&[job("j").key]).await.expect_err("no tables");
+    assert!(error.message().contains("run the migration"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_database_of_another_encoding_is_refused() {
+    let database = empty().await;
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    let name = format!("{}_latin", database.name());
+    let create = format!("CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+    sqlx::query(sqlx::AssertSqlSafe(create)).execute(&pool).await.expect("a database");
+    let error = try_connect(&altered(database.url(), None, Some(&name))).await.expect_err("not UTF8");
+    let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+    sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&pool).await.expect("dropping it");
+    assert!(error.message().contains("UTF8 is needed"), "{error:?}");
+}
+
+#[tokio::test]
+async fn migrating_twice_or_at_the_same_time_applies_each_version_once() {
+    let database = empty().await;
+    let stores = [database::connect(database.url()).await, database::connect(database.url()).await];
+    let (one, other) = tokio::join!(stores[0].migrate(), stores[1].migrate());
+    let mut applied = [one.expect("migrate"), other.expect("migrate")].concat();
+    applied.sort_unstable();
+    assert_eq!(applied, [1]);
+    assert_eq!(stores[0].migrate().await.expect("migrate"), Vec::<i32>::new());
+}
+
+#[tokio::test]
+async fn a_newer_or_a_changed_schema_is_refused() {
+    let database = database::fresh().await;
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    let store = database::connect(database.url()).await;
+    sqlx::query("INSERT INTO job_schema_version VALUES (1000, 'later', '')").execute(&pool).await.expect("insert");
+    for result in [store.validate().await, store.migrate().await.map(drop)] {
+        let error = result.expect_err("a newer schema");
+        assert!(error.message().contains("use a newer program"), "{error:?}");
+    }
+    sqlx::query("DELETE FROM job_schema_version WHERE version = 1000").execute(&pool).await.expect("delete");
+    sqlx::query("UPDATE job_schema_version SET checksum = 'other'").execute(&pool).await.expect("update");
+    let error = store.validate().await.expect_err("another schema");
+    assert!(error.message().contains("differs"), "{error:?}");
+}
+
+/// The rights that the README names are enough for everything the store does.
+#[tokio::test]
+async fn a_role_that_may_only_read_and_write_rows_is_enough() {
+    let database = database::fresh().await;
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    let role = format!("worker_of_{}", database.name());
+    for statement in [
+        format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'"),
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC".to_owned(),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"),
+        format!("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&pool).await.expect("rights");
+    }
+    let store = try_connect(&altered(database.url(), Some((&role, "secret")), None)).await.expect("a login");
+    store.validate().await.expect("the schema");
+    let lived = compare(&MemoryStore::new(), &store, 5, 200).await;
+    store.close().await;
+    for statement in [format!("DROP OWNED BY {role}"), format!("DROP ROLE {role}")] {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&pool).await.expect("removing the role");
+    }
+    lived.unwrap_or_else(|difference| panic!("{difference}"));
+}
+
+#[tokio::test]
+async fn sessions_have_their_guards() {
+    let database = database::fresh().await;
+    let store = database::connect(database.url()).await;
+    create(&store, [job("j")], 1).await;
+    read(&store, "j").await;
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    let sessions: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'job-service'",
+    )
+    .fetch_one(&pool)
+    .await
+    .expect("a count");
+    assert!(sessions > 0);
+    let options = PostgresOptions::new(database.url()).expect("a URL").with_statement_timeout(Duration::from_millis(200));
+    let hurried = PostgresStore::connect(options.with_retry_limit(Duration::ZERO), Arc::new(SystemClock::new()))
+        .await
+        .expect("a store");
+    let mut blocker = pool.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE job IN ACCESS EXCLUSIVE MODE").execute(&mut *blocker).await.expect("a lock");
+    let error = hurried.get(&[job("j").key]).await.expect_err("a time-out");
+    assert!(error.is_transient(), "{error:?}");
+    blocker.rollback().await.expect("rollback");
+    read(&hurried, "j").await;
+}

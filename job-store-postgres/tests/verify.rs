@@ -1,0 +1,151 @@
+//! Spoiling a store behind its back: each kind of drift is named, left alone by a mere check, and gone after a repair.
+
+mod database;
+
+use job_conformance::store::fixture::{complete, create, dispatch, failed, job, job_after, record};
+use job_core::JobStatus;
+use job_core::store::{Drift, JobStore, VerifyRequest};
+use job_store_postgres::PostgresStore;
+
+async fn verify(store: &PostgresStore, repair: bool) -> Vec<Drift> {
+    let partition = "p".parse().expect("a valid partition");
+    store.verify(&VerifyRequest { partition, job: None, repair }).await.expect("verify")
+}
+
+/// A partition with a bit of everything.
+async fn populate(store: &PostgresStore) {
+    create(
+        store,
+        [
+            job("running").with_label("k", "v"),
+            job("failing"),
+            job("done"),
+            job("waiting").with_name("n").with_label("k", "w"),
+            job_after("dependent", &["waiting"]),
+            job("large"),
+        ],
+        1,
+    )
+    .await;
+    dispatch(store, 1).await;
+    create(store, [job("fresh")], 1).await;
+    record(store, &[complete("running", ".1"), complete("running", ".2.7"), failed("failing", ".3", "boom")], 2).await;
+    record(store, &[complete("done", ""), complete("large", ".9000"), complete("large", ".1.1")], 2).await;
+}
+
+async fn spoiled(sql: &'static str, expected: &[&str], repairable: bool) {
+    let database = database::fresh().await;
+    let store = database::connect(database.url()).await;
+    populate(&store).await;
+    assert_eq!(verify(&store, false).await, []);
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    let spoiled = sqlx::query(sql).execute(&pool).await.expect("the statement that spoils");
+    assert!(spoiled.rows_affected() > 0, "{sql}");
+    let found = verify(&store, false).await;
+    let mut names: Vec<&str> = found.iter().map(|drift| drift.what.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names, expected, "{sql}: {found:#?}");
+    assert_eq!(verify(&store, true).await, found, "{sql}");
+    let left = verify(&store, false).await;
+    assert_eq!(left.is_empty(), repairable, "{sql}: {left:#?}");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn what_a_job_shows_is_recounted() {
+    spoiled("UPDATE job SET percentage = 1 WHERE job_id = 'running'", &["percentage", "percentage group", "shown percentage"], true).await;
+    spoiled("UPDATE job SET percentage = 400000, hundredths = 1, percentage_group = 1 WHERE job_id = 'fresh'", &["percentage"], true)
+        .await;
+    spoiled("UPDATE job SET subtasks_completed = 77 WHERE job_id = 'running'", &["subtasks"], true).await;
+    spoiled("UPDATE job SET hundredths = 5 WHERE job_id = 'running'", &["shown percentage"], true).await;
+    spoiled("UPDATE job SET percentage_group = 5 WHERE job_id = 'running'", &["percentage group"], true).await;
+    spoiled("UPDATE job SET update_group = 5 WHERE job_id = 'running'", &["update group"], true).await;
+    spoiled("UPDATE job SET failure_count = 5 WHERE job_id = 'failing'", &["failure count"], true).await;
+}
+
+#[tokio::test]
+async fn progress_that_is_kept_or_unknown_is_found() {
+    spoiled("UPDATE job SET progress = '\\x01' WHERE job_id = 'done'", &["progress"], true).await;
+    spoiled("UPDATE job SET has_progress_rows = false WHERE job_id = 'large'", &["rows of progress"], true).await;
+    spoiled("UPDATE job SET progress = '\\x07' WHERE job_id = 'running'", &["progress"], false).await;
+    spoiled("UPDATE job_progress SET data = '\\xff' WHERE kind = 0", &["progress"], false).await;
+}
+
+#[tokio::test]
+async fn prerequisites_and_entries_agree() {
+    spoiled("DELETE FROM job_dependency", &["due", "unmet prerequisites"], true).await;
+    spoiled("UPDATE outbox SET unmet = 4 WHERE job_id = 'dependent'", &["unmet prerequisites"], true).await;
+    spoiled("UPDATE outbox SET due_at = 1 WHERE job_id = 'dependent'", &["due"], true).await;
+    spoiled("UPDATE outbox SET held = true WHERE job_id = 'fresh'", &["held"], true).await;
+    spoiled("DELETE FROM outbox WHERE job_id = 'fresh'", &["first message"], false).await;
+    spoiled("UPDATE job SET status = 1, finish_time = 1 WHERE job_id = 'dependent'", &["count", "outbox entries", "prerequisites"], true)
+        .await;
+}
+
+#[tokio::test]
+async fn labels_and_counts_are_recounted() {
+    spoiled("DELETE FROM job_label WHERE job_id = 'waiting'", &["labels"], true).await;
+    spoiled("UPDATE job_label SET value_key = 'x' WHERE job_id = 'waiting'", &["labels"], true).await;
+    spoiled("UPDATE job_count SET jobs = jobs + 3 WHERE status = 2", &["count"], true).await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_job_is_found() {
+    spoiled("INSERT INTO job_failure VALUES ('p', 999, 1, '', 'i', 1, 's', 'm')", &["failure"], true).await;
+    spoiled("INSERT INTO job_progress VALUES ('p', 999, '', 0, 1, '')", &["progress"], true).await;
+    spoiled("INSERT INTO job_dependency VALUES ('p', 'a', 'b', 999)", &["prerequisite"], true).await;
+    spoiled("INSERT INTO job_label VALUES ('p', 'k', 'v', NULL, 'j', 1, 999)", &["label"], true).await;
+    spoiled(
+        "INSERT INTO outbox SELECT 999, partition_id, 999, job_id, due_at, parked_until, delay_millis, unmet, attempts,
+             held, suspended, stowed, lease_owner, retry_at, reason, task_id, api_version, classifier, queue, target,
+             correlation_id, headers, body FROM outbox WHERE job_id = 'fresh'",
+        &["outbox entry"],
+        true,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_should_be_complete_is_completed_and_releases() {
+    let database = database::fresh().await;
+    let store = database::connect(database.url()).await;
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    create(&store, [job("stuck"), job_after("waits", &["stuck"])], 1).await;
+    dispatch(&store, 1).await;
+    record(&store, &[complete("stuck", ".1"), complete("stuck", ".2")], 2).await;
+    // One bit and two counts, as if the report of the last subtask had been half recorded.
+    let bytes: Vec<u8> = {
+        let mut tree = job_core::progress::Tree::default();
+        let mut effects = job_core::progress::Effects::default();
+        for task in [".1", ".2", ".3*"] {
+            let task = task.parse().expect("a valid task");
+            tree.record(&task, &job_core::progress::ReportEvent::Complete, &mut effects);
+        }
+        let (_, bytes) = tree.drain().records.into_iter().next().expect("the job's own record");
+        bytes
+    };
+    sqlx::query("UPDATE job SET progress = $1 WHERE job_id = 'stuck'").bind(bytes).execute(&pool).await.expect("spoil");
+    let names: Vec<String> = verify(&store, true).await.into_iter().map(|drift| drift.what).collect();
+    assert!(names.contains(&"status".to_owned()), "{names:?}");
+    assert_eq!(verify(&store, false).await, []);
+    assert_eq!(job_conformance::store::fixture::status(&store, "stuck").await, JobStatus::Completed);
+    assert_eq!(dispatch(&store, 3).await, ["waits"]);
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_damaged_job_is_set_aside_and_its_neighbours_go_on() {
+    let database = database::fresh().await;
+    let store = database::connect(database.url()).await;
+    create(&store, [job("damaged"), job("healthy")], 1).await;
+    dispatch(&store, 1).await;
+    record(&store, &[complete("damaged", ".1"), complete("healthy", ".1")], 2).await;
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    sqlx::query("UPDATE job SET progress = '\\x63' WHERE job_id = 'damaged'").execute(&pool).await.expect("spoil");
+    record(&store, &[complete("damaged", ".2*"), complete("healthy", ".2*")], 3).await;
+    let status = |name| job_conformance::store::fixture::status(&store, name);
+    assert_eq!(status("healthy").await, JobStatus::Completed);
+    assert_eq!(status("damaged").await, JobStatus::Active);
+    pool.close().await;
+}
