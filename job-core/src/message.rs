@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::job::Failure;
+use crate::queue::{Delivery, Publication};
 
 /// Classifier of the messages in which workers report.
 pub const TRACKING_REPORT_CLASSIFIER: &str = "TrackingReportTask";
@@ -28,6 +29,11 @@ pub const HEADER_REJECTED: &str = "x-caf-worker-rejected";
 pub const HEADER_RETRY: &str = "x-caf-worker-retry";
 /// Header in which a quorum queue counts deliveries.
 pub const HEADER_DELIVERY_COUNT: &str = "x-delivery-count";
+
+/// Header that says in words why a message was set aside.
+pub const HEADER_REASON: &str = "x-job-service-reason";
+/// How many characters of such a reason travel.
+const REASON_LENGTH_MAX: usize = 200;
 
 /// A body that is not the message it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -180,6 +186,16 @@ impl TaskMessage {
             _ => false,
         }
     }
+}
+
+/// A body that cannot be read, as it is put aside on `queue`: the same bytes, marked as invalid, and why.
+#[must_use]
+pub fn set_aside(delivery: &Delivery, queue: &str, reason: &str) -> Publication {
+    let reason: String = reason.chars().filter(|c| !c.is_control()).take(REASON_LENGTH_MAX).collect();
+    let mut publication = Publication::new(queue, delivery.body.clone());
+    publication.headers.insert(HEADER_REJECTED.to_owned(), "TASKMESSAGE_INVALID".to_owned());
+    publication.headers.insert(HEADER_REASON.to_owned(), reason);
+    publication
 }
 
 /// Queue names are compared without regard to case, as the framework does.

@@ -12,7 +12,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::gather::{BatchLimits, next_batch};
 use crate::id::JobTaskId;
-use crate::message::{HEADER_REJECTED, MESSAGE_VERSION, TaskMessage, TaskStatus};
+use crate::message::{MESSAGE_VERSION, TaskMessage, TaskStatus, set_aside};
 use crate::queue::{ConsumeOptions, Delivery, Publication, PublishOutcome, Settlement, TaskQueue};
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
@@ -165,9 +165,7 @@ fn stowable(delivery: &Delivery) -> Result<StowedMessage, &'static str> {
 
 fn answer(delivery: &Delivery, reason: &str, queue: &str) -> Publication {
     let Ok(mut message) = TaskMessage::decode(&delivery.body) else {
-        let mut aside = Publication::new(queue, delivery.body.clone());
-        aside.headers.insert(HEADER_REJECTED.to_owned(), "TASKMESSAGE_INVALID".to_owned());
-        return aside;
+        return set_aside(delivery, queue, reason);
     };
     message.version = MESSAGE_VERSION;
     message.task_classifier = Some("TaskStowingBulkWorker".to_owned());

@@ -3,19 +3,17 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::TrackerSettings;
 use crate::clock::Timestamp;
 use crate::id::{JobKey, JobTaskId};
 use crate::message::{
-    HEADER_REJECTED, JOB_TRACKING_CLASSIFIER, MESSAGE_VERSION, SourceInfo, TaskMessage, TaskStatus,
+    JOB_TRACKING_CLASSIFIER, MESSAGE_VERSION, SourceInfo, TaskMessage, TaskStatus, set_aside,
 };
 use crate::queue::{Delivery, Publication};
 use crate::store::TaskReport;
 use crate::tracking::{Refused, interpret};
-
-/// Header that says in words why a message was set aside.
-pub(crate) const HEADER_REASON: &str = "x-job-service-reason";
 
 /// Deliveries and all their reports, in order.
 pub(super) struct Batch {
@@ -36,6 +34,13 @@ pub(super) struct Item {
     pub(super) again: bool,
     /// The job whose message only passes by.
     pub(super) passing_of: Option<JobKey>,
+}
+
+/// The payload of an answer to a report that cannot be recorded, in the order of its Java writer.
+#[derive(Serialize)]
+struct TrackingAnswer<'a> {
+    status: &'static str,
+    message: &'a str,
 }
 
 impl Batch {
@@ -74,7 +79,7 @@ impl Item {
                     reason,
                     "a message that cannot be read was set aside"
                 );
-                self.to_send.push(rejected(&self.delivery, &settings.reject_queue, &reason));
+                self.to_send.push(set_aside(&self.delivery, &settings.reject_queue, &reason));
                 self.refusals = 1;
                 return Vec::new();
             }
@@ -106,8 +111,9 @@ impl Item {
             let classifier = message.task_classifier.clone().unwrap_or_default();
             (classifier, message.task_api_version, Bytes::from(refused.reason))
         } else {
-            let data = serde_json::json!({ "status": "PROGRESS_UPDATE_FAILED", "message": refused.reason });
-            (JOB_TRACKING_CLASSIFIER.to_owned(), 1, Bytes::from(data.to_string()))
+            let answer = TrackingAnswer { status: "PROGRESS_UPDATE_FAILED", message: &refused.reason };
+            let data = serde_json::to_vec(&answer).expect("two texts always serialise");
+            (JOB_TRACKING_CLASSIFIER.to_owned(), 1, Bytes::from(data))
         };
         let answer = TaskMessage {
             version: MESSAGE_VERSION,
@@ -139,13 +145,4 @@ fn forwarded(mut message: TaskMessage, delivery: &Delivery) -> Option<Publicatio
     }
     let to = message.to.clone()?;
     Some(Publication { headers: delivery.headers.clone(), ..Publication::new(to, message.encode()) })
-}
-
-/// A body that cannot be read, as it is put aside: the same bytes, and why.
-pub(crate) fn rejected(delivery: &Delivery, queue: &str, reason: &str) -> Publication {
-    let reason: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
-    let mut publication = Publication::new(queue, delivery.body.clone());
-    publication.headers.insert(HEADER_REJECTED.to_owned(), "TASKMESSAGE_INVALID".to_owned());
-    publication.headers.insert(HEADER_REASON.to_owned(), reason);
-    publication
 }

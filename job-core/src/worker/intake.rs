@@ -2,13 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::lifecycle::JobStatus;
-use crate::message::{HEADER_DELIVERY_COUNT, HEADER_REJECTED, HEADER_RETRY, TaskMessage, TrackingInfo};
+use crate::message::{HEADER_DELIVERY_COUNT, HEADER_RETRY, TaskMessage, TrackingInfo};
 use crate::queue::{Delivery, Headers, Publication};
-
-/// Header that says in words why a message was set aside.
-const HEADER_REASON: &str = "x-job-service-reason";
-/// How much of a reason travels.
-const REASON_LENGTH_MAX: usize = 200;
 
 /// What a job's status means for a message of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +74,6 @@ pub(super) fn counted(delivery: &Delivery, queue: &str, retries: u32) -> Publica
 pub(super) fn passed_on(message: &TaskMessage, headers: &Headers, queue: &str) -> Publication {
     let mut publication = Publication::new(queue, message.encode());
     publication.headers = headers_for_others(headers);
-    publication
-}
-
-/// A body that cannot be read: the same bytes, and why.
-pub(super) fn set_aside(delivery: &Delivery, queue: &str, reason: &str) -> Publication {
-    let reason: String = reason.chars().filter(|c| !c.is_control()).take(REASON_LENGTH_MAX).collect();
-    let mut publication = Publication::new(queue, delivery.body.clone());
-    publication.headers.insert(HEADER_REJECTED.to_owned(), "TASKMESSAGE_INVALID".to_owned());
-    publication.headers.insert(HEADER_REASON.to_owned(), reason);
     publication
 }
 

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use super::context::TaskContext;
 use super::counts::Counters;
 use super::finisher::{Finished, Finisher};
-use super::intake::{Try, Verdict, check_is_due, counted, passed_on, set_aside, verdict, which_try};
+use super::intake::{Try, Verdict, check_is_due, counted, passed_on, verdict, which_try};
 use super::outcome::{End, Outcome, ResultMessage, WorkerResult, describe};
 use super::publishing::{Unroutable, publish_all};
 use super::registry::{Mismatch, Registry};
@@ -24,7 +24,7 @@ use super::status::{StatusQuestion, StatusSource};
 use crate::clock::{Clock, IdSource};
 use crate::id::{IdError, JobKey, JobTaskId};
 use crate::lifecycle::JobStatus;
-use crate::message::{MESSAGE_VERSION, TaskMessage, TaskStatus, TrackingInfo, TrackingReportTask};
+use crate::message::{MESSAGE_VERSION, TaskMessage, TaskStatus, TrackingInfo, TrackingReportTask, set_aside};
 use crate::queue::{Delivery, Publication, Settlement, TaskQueue};
 use crate::shutdown::Shutdown;
 
