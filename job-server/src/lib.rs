@@ -4,6 +4,7 @@
 //! [`App`] is the server as a value, for the binary, the demo and the tests.
 
 mod app;
+mod backends;
 pub mod config;
 mod demo;
 mod error;

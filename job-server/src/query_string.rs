@@ -40,7 +40,7 @@ impl QueryString {
     /// A whole number from 0 to `max`; absent or empty is `None`.
     pub(crate) fn number<T>(&self, name: &str, max: T) -> Result<Option<T>, ApiError>
     where
-        T: FromStr + PartialOrd + std::fmt::Display,
+        T: FromStr + PartialOrd + std::fmt::Display + Copy,
     {
         let Some(text) = self.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
         match text.parse::<T>() {

@@ -177,14 +177,14 @@ mod tests {
 
     use super::*;
 
-    fn find(method: Method, path: &str) -> Result<(Endpoint, PathParameters), ApiError> {
-        Router::new(API).find(&method, path)
+    fn find(method: &Method, path: &str) -> Result<(Endpoint, PathParameters), ApiError> {
+        Router::new(API).find(method, path)
     }
 
     #[test]
     fn segments_are_decoded_after_the_path_was_split() {
         let (endpoint, parameters) =
-            find(Method::GET, "/job-service/v1/partitions/a%20b/jobs/x%2Fy%7B1%7D/status").unwrap();
+            find(&Method::GET, "/job-service/v1/partitions/a%20b/jobs/x%2Fy%7B1%7D/status").unwrap();
         assert_eq!(endpoint, Endpoint::Status);
         assert_eq!(parameters, PathParameters { partition: "a b".into(), job: "x/y{1}".into() });
     }
@@ -193,19 +193,19 @@ mod tests {
     fn colons_may_be_encoded_and_slashes_may_trail() {
         for path in ["jobs:cancel", "jobs%3Acancel", "jobs%3acancel", "jobs:cancel/"] {
             let path = format!("/job-service/v1/partitions/p/{path}");
-            assert_eq!(find(Method::POST, &path).unwrap().0, Endpoint::CancelJobs, "{path}");
+            assert_eq!(find(&Method::POST, &path).unwrap().0, Endpoint::CancelJobs, "{path}");
         }
     }
 
     #[test]
     fn wrong_methods_name_the_right_ones() {
-        let error = find(Method::POST, "/job-service/v1/partitions/p/jobs/j").unwrap_err();
+        let error = find(&Method::POST, "/job-service/v1/partitions/p/jobs/j").unwrap_err();
         assert_eq!(error.status(), 405);
         let answer = error.into_answer();
         assert_eq!(answer.headers()["allow"], "GET, PUT, DELETE, HEAD");
-        assert_eq!(find(Method::HEAD, "/job-service/v1/ping").unwrap().0, Endpoint::Ping);
-        assert_eq!(find(Method::GET, "/nowhere").unwrap_err().status(), 404);
-        assert_eq!(find(Method::GET, "/job-service/v1/partitions/%zz/jobs").unwrap_err().status(), 400);
+        assert_eq!(find(&Method::HEAD, "/job-service/v1/ping").unwrap().0, Endpoint::Ping);
+        assert_eq!(find(&Method::GET, "/nowhere").unwrap_err().status(), 404);
+        assert_eq!(find(&Method::GET, "/job-service/v1/partitions/%zz/jobs").unwrap_err().status(), 400);
     }
 
     #[test]

@@ -1,16 +1,11 @@
 //! The command `serve`.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use job_core::Shutdown;
-use job_core::queue::TaskQueue;
-use job_core::store::JobStore;
-use job_queue_memory::MemoryQueue;
-use job_store_memory::MemoryStore;
 
 use crate::app::App;
-use crate::config::{QueueBackend, ServeArguments, StoreBackend, unknown_variables};
+use crate::config::{ServeArguments, unknown_variables};
 use crate::logging;
 use crate::server::drain::stop_on_signals;
 
@@ -21,12 +16,8 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode
     for variable in unknown_variables() {
         tracing::warn!(variable, "this environment variable means nothing here; is it misspelt?");
     }
-    let store: Arc<dyn JobStore> = match arguments.store()? {
-        StoreBackend::Memory => Arc::new(MemoryStore::new()),
-    };
-    let queue: Arc<dyn TaskQueue> = match arguments.queue()? {
-        QueueBackend::Memory => Arc::new(MemoryQueue::new()),
-    };
+    let store = arguments.store.open().await?;
+    let queue = arguments.queue.open()?;
     let app = App::build(config, store, queue).await?;
     if let Some(address) = app.address() {
         tracing::info!(

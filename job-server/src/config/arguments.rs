@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use job_core::query::PAGE_SIZE_DEFAULT;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Config, LogFormat, QueueBackend, Roles, StoreBackend, SuspendedPattern};
+use super::{Config, LogFormat, Roles, SuspendedPattern};
+use crate::backends::{QueueArguments, StoreArguments};
 use crate::demo::DemoArgs;
 use crate::limits::Limits;
 
@@ -57,24 +57,10 @@ SIGTERM and SIGINT finish what is in hand and stop; a second signal stops at onc
 /// Settings of the server. A flag wins over its variable.
 #[derive(Debug, Args)]
 pub struct ServeArguments {
-    /// What keeps the jobs: `memory` (nothing outlives the process).
-    #[arg(
-        long,
-        env = "JOB_SERVICE_STORE",
-        hide_env_values = true,
-        value_name = "URL",
-        default_value = "memory"
-    )]
-    store: String,
-    /// What carries the messages: `memory` (workers run in this process).
-    #[arg(
-        long,
-        env = "JOB_SERVICE_QUEUE",
-        hide_env_values = true,
-        value_name = "URL",
-        default_value = "memory"
-    )]
-    queue: String,
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+    #[command(flatten)]
+    pub(crate) queue: QueueArguments,
     /// Address of the API and its health check; port 0 takes a free one.
     #[arg(long, env = "JOB_SERVICE_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
@@ -184,12 +170,6 @@ pub struct ServeArguments {
     /// What log lines look like.
     #[arg(long, env = "JOB_SERVICE_LOG_FORMAT", value_name = "FORMAT", default_value = "human")]
     pub log_format: LogFormat,
-    /// Refused instead of ignored, so that no job is kept in memory that belongs in a database.
-    #[arg(long, env = "JOB_SERVICE_DATABASE_HOST", hide = true)]
-    database_host: Option<String>,
-    /// Refused instead of ignored, as above.
-    #[arg(long, env = "CAF_RABBITMQ_HOST", hide = true)]
-    rabbitmq_host: Option<String>,
 }
 
 /// The names of the contract's logger as well as ours.
@@ -206,38 +186,11 @@ fn log_level(text: &str) -> Result<LevelFilter, String> {
 }
 
 impl ServeArguments {
-    /// What keeps the jobs. Read apart from the other flags, because clap would echo a wrong value and a password in it.
-    ///
-    /// # Errors
-    /// A sentence for the operator when nothing of that kind is known.
-    pub fn store(&self) -> anyhow::Result<StoreBackend> {
-        self.store.parse().map_err(|sentence| anyhow!("--store: {sentence}"))
-    }
-
-    /// What carries the messages; see [`store`](Self::store).
-    ///
-    /// # Errors
-    /// A sentence for the operator when nothing of that kind is known.
-    pub fn queue(&self) -> anyhow::Result<QueueBackend> {
-        self.queue.parse().map_err(|sentence| anyhow!("--queue: {sentence}"))
-    }
-
     /// The settings of an [`App`](crate::App).
     ///
     /// # Errors
     /// A sentence for the operator when settings contradict each other.
     pub fn config(&self) -> anyhow::Result<Config> {
-        for (host, variable, what, flag) in [
-            (&self.database_host, "JOB_SERVICE_DATABASE_HOST", "a database", "store"),
-            (&self.rabbitmq_host, "CAF_RABBITMQ_HOST", "a broker", "queue"),
-        ] {
-            if host.as_deref().is_some_and(|host| !host.is_empty()) {
-                bail!(
-                    "{variable} names {what}, but this build keeps everything in memory: unset it and pass \
-                     --{flag} memory if that is what you want"
-                );
-            }
-        }
         let not_empty = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let limits = Limits {
             body_bytes_max: self.body_bytes_max as usize,
@@ -319,11 +272,7 @@ mod tests {
             let sentence = serve(arguments).unwrap_err();
             assert!(sentence.contains(expected), "{sentence}");
         }
-        let refused = serve(&["--store", "postgres://u:p@h/d"]).unwrap().store().unwrap_err().to_string();
-        assert!(refused.contains("expected memory") && !refused.contains("u:p@h"), "{refused}");
         let refused = serve(&["--listen", "0.0.0.0:80"]).unwrap().config().unwrap_err().to_string();
         assert!(refused.contains("--allow-unauthenticated"), "{refused}");
-        let refused = serve(&["--database-host", "db"]).unwrap().config().unwrap_err().to_string();
-        assert!(refused.contains("JOB_SERVICE_DATABASE_HOST"), "{refused}");
     }
 }

@@ -1,5 +1,6 @@
 //! Variables that look like ours and are not.
-#![expect(clippy::disallowed_methods, reason = "this file is the door to the environment, beside clap")]
+//!
+//! Beside clap this file is the only door to the environment.
 
 use clap::CommandFactory as _;
 
@@ -8,12 +9,6 @@ use super::CommandLine;
 /// Variables of the contract that concern parts this server does not have, such as a Java machine.
 const WITHOUT_EFFECT: &[&str] = &[
     "JOB_SERVICE_API_CONFIG_PATH",
-    "JOB_SERVICE_DATABASE_APPNAME",
-    "JOB_SERVICE_DATABASE_HOST",
-    "JOB_SERVICE_DATABASE_NAME",
-    "JOB_SERVICE_DATABASE_PASSWORD",
-    "JOB_SERVICE_DATABASE_PORT",
-    "JOB_SERVICE_DATABASE_USERNAME",
     "JOB_SERVICE_INTERNAL_PING_URL",
     "JOB_SERVICE_JAVA_OPTS",
     "JOB_SERVICE_LIVENESS_CHECK_INTERVAL_DURATION",

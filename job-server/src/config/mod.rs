@@ -14,7 +14,7 @@ use job_core::tracker::TrackerSettings;
 
 pub use arguments::{Command, CommandLine, ServeArguments};
 pub use environment::unknown_variables;
-pub use values::{LogFormat, QueueBackend, Role, Roles, StoreBackend, SuspendedPattern};
+pub use values::{LogFormat, Role, Roles, SuspendedPattern};
 
 use crate::limits::Limits;
 

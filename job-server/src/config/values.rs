@@ -10,47 +10,6 @@ use regex::{Regex, RegexBuilder};
 /// Largest compiled form of a pattern from configuration.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// What keeps the jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreBackend {
-    /// The memory of this process.
-    Memory,
-}
-
-impl FromStr for StoreBackend {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "memory" => Ok(Self::Memory),
-            _ => Err(format!("a store of the kind {:?} is not known: expected memory", kind(text))),
-        }
-    }
-}
-
-/// What carries the messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueBackend {
-    /// The memory of this process.
-    Memory,
-}
-
-impl FromStr for QueueBackend {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "memory" => Ok(Self::Memory),
-            _ => Err(format!("a queue of the kind {:?} is not known: expected memory", kind(text))),
-        }
-    }
-}
-
-/// Only the scheme of a URL is echoed: what follows may hold a password.
-fn kind(text: &str) -> &str {
-    text.split(':').next().unwrap_or_default()
-}
-
 /// One part of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -154,13 +113,6 @@ mod tests {
         assert!(roles.has(Role::Api) && roles.has(Role::Tracker) && !roles.has(Role::Dispatcher));
         assert!("api,scheduler".parse::<Roles>().unwrap_err().contains("\"scheduler\""));
         assert!("".parse::<Roles>().is_err());
-    }
-
-    #[test]
-    fn a_password_in_a_url_is_not_echoed() {
-        let sentence = "postgres://user:secret@host/db".parse::<StoreBackend>().unwrap_err();
-        assert!(sentence.contains("postgres") && !sentence.contains("secret"), "{sentence}");
-        assert!("amqp://guest:secret@h".parse::<QueueBackend>().unwrap_err().contains("expected memory"));
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// A job's JSON with its first hundred failures is far smaller.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -26,8 +27,6 @@ pub(super) struct Client {
 pub(super) struct JobView {
     pub(super) status: String,
     pub(super) percentage_complete: f64,
-    /// The first hundred.
-    pub(super) failures: Vec<FailureView>,
     #[serde(default)]
     pub(super) failure_count: u64,
     #[serde(default)]
@@ -41,6 +40,9 @@ pub(super) struct SubtaskView {
     pub(super) completed: u64,
     pub(super) failed: u64,
 }
+
+/// How many failures are read at most.
+const FAILURES_MAX: usize = 1_000;
 
 /// Why a subtask failed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -78,12 +80,22 @@ impl Client {
 
     /// Reads a job.
     pub(super) async fn job(&self, job: &str) -> anyhow::Result<JobView> {
-        let (status, answer) = self.send(Method::GET, job, Bytes::new()).await?;
-        if status != StatusCode::OK {
-            bail!("the API did not answer for job {job:?}: {status} {}", String::from_utf8_lossy(&answer));
-        }
-        serde_json::from_slice(&answer)
-            .with_context(|| format!("the API's answer for job {job:?} is not a job"))
+        self.read(job).await
+    }
+
+    /// Reads the failures of a job, the first [`FAILURES_MAX`] of them.
+    pub(super) async fn failures(&self, job: &str) -> anyhow::Result<Vec<FailureView>> {
+        self.read(&format!("{job}/failures?limit={FAILURES_MAX}")).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, what: &str) -> anyhow::Result<T> {
+        let (status, answer) = self.send(Method::GET, what, Bytes::new()).await?;
+        ensure!(
+            status == StatusCode::OK,
+            "the API did not answer for {what}: {status} {}",
+            String::from_utf8_lossy(&answer)
+        );
+        serde_json::from_slice(&answer).with_context(|| format!("the API's answer for {what} makes no sense"))
     }
 
     fn path(&self, job: &str) -> String {

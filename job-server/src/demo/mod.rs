@@ -25,6 +25,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use job_core::Shutdown;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::LogFormat;
+use crate::logging;
+use crate::server::drain::stop_on_signals;
 
 /// What the exit code says about a command line that cannot be followed.
 const EXIT_USAGE: u8 = 2;
@@ -63,10 +69,16 @@ fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
 /// # Errors
 /// When the engine or its API could not be started, or the API stopped answering.
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
-    match args.synthetic {
-        Some(items) => synthetic_demo::run(items, &args).await,
-        None => text_demo::run(&args).await,
-    }
+    logging::start(LevelFilter::WARN, LogFormat::Human)?;
+    let interrupt = Shutdown::new();
+    // Not one of the tasks that stopping waits for.
+    let signals = Shutdown::new().spawn(stop_on_signals(interrupt.clone()));
+    let code = match args.synthetic {
+        Some(items) => synthetic_demo::run(items, &args, &interrupt).await,
+        None => text_demo::run(&args, &interrupt).await,
+    };
+    signals.abort();
+    code
 }
 
 /// A sentence for whoever typed the command.

@@ -84,7 +84,6 @@ mod tests {
         JobView {
             status: status.to_owned(),
             percentage_complete: percentage,
-            failures: Vec::new(),
             failure_count: 0,
             subtasks: SubtaskView { total, completed, failed },
         }

@@ -22,21 +22,21 @@ pub(super) struct Screen {
 #[derive(Debug)]
 enum Shown {
     Bar(ProgressBar),
-    Lines { status: String, next_percentage: f64 },
+    Lines { width: usize, status: String, next_percentage: f64 },
 }
 
 impl Screen {
     /// For these jobs, in this order.
     pub(super) fn new(jobs: &[ObservedJob]) -> Self {
+        let width = jobs.iter().map(|job| job.id.len()).max().unwrap_or_default();
         if !(std::io::stdout().is_terminal() && std::io::stderr().is_terminal()) {
-            let silent = || Shown::Lines { status: String::new(), next_percentage: 0.0 };
-            return Self { jobs: jobs.iter().map(|_| silent()).collect() };
+            let silent = |_| Shown::Lines { width, status: String::new(), next_percentage: 0.0 };
+            return Self { jobs: jobs.iter().map(silent).collect() };
         }
-        let style = ProgressStyle::with_template("{prefix:<10} [{bar:32}] {msg}")
+        let style = ProgressStyle::with_template("{prefix}  [{bar:32}] {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("=> ");
         let bars = MultiProgress::new();
-        let width = jobs.iter().map(|job| job.id.len()).max().unwrap_or_default();
         let bar = |job: &ObservedJob| {
             let bar = bars.add(ProgressBar::new(BAR_LENGTH).with_style(style.clone()));
             bar.set_prefix(format!("{:<width$}", job.id));
@@ -59,13 +59,13 @@ impl Screen {
                 bar.set_position((percentage.clamp(0.0, 100.0) * 100.0) as u64);
                 bar.set_message(figures(job, note));
             }
-            Shown::Lines { status, next_percentage } => {
+            Shown::Lines { width, status, next_percentage } => {
                 if *status == answer.status && percentage < *next_percentage {
                     return;
                 }
                 status.clone_from(&answer.status);
                 *next_percentage = ((percentage / LINE_STEP).floor() + 1.0) * LINE_STEP;
-                println!("{}: {}", job.id, figures(job, note));
+                println!("{:<width$}  {}", job.id, figures(job, note));
             }
         }
     }
@@ -120,7 +120,6 @@ mod tests {
         let answer = JobView {
             status: status.to_owned(),
             percentage_complete: percentage,
-            failures: Vec::new(),
             failure_count: 0,
             subtasks,
         };

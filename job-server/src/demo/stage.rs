@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use job_core::queue::TaskQueue;
 use job_core::store::JobStore;
-use job_core::worker::{Runner, RunnerMonitor};
+use job_core::worker::{RunnerBuilder, RunnerMonitor, RunnerSettings};
 use job_core::{Clock, Engine, Shutdown, SystemClock};
 
 use super::client::Client;
@@ -19,6 +19,8 @@ use crate::{App, Config};
 const PARTITION: &str = "demo";
 /// How often the API is asked for progress.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How long an interrupted demo waits for its tasks: nothing of it outlives the process.
+const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
 /// A running engine and its API.
 #[derive(Debug)]
@@ -70,11 +72,10 @@ impl Stage {
         }
     }
 
-    /// Leaves everything as it is until Ctrl-C.
-    pub(super) async fn serve_on(&self) {
-        println!("the API is still up at {}; Ctrl-C stops it", self.client.jobs_url());
-        // Without signals there is nothing to wait for.
-        let _ = tokio::signal::ctrl_c().await;
+    /// Leaves everything as it is until `interrupt` stops.
+    pub(super) async fn serve_on(&self, interrupt: &Shutdown) {
+        println!("\nThe API is still up at {}; Ctrl-C stops it.", self.client.jobs_url());
+        interrupt.stopping().await;
     }
 
     /// Stops the API, the workers and the engine; answers whether everything in hand was finished.
@@ -103,8 +104,9 @@ pub(super) fn host(
     engine: &Engine,
     queue: &str,
     concurrency: usize,
-    register: impl FnOnce(job_core::worker::RunnerBuilder) -> job_core::worker::RunnerBuilder,
+    register: impl FnOnce(RunnerBuilder) -> RunnerBuilder,
 ) -> job_core::Result<RunnerMonitor> {
-    let runner: Runner = register(engine.runner(queue).concurrency(concurrency)).build()?;
-    Ok(engine.host(runner))
+    let settings = RunnerSettings { drain_limit: DRAIN_LIMIT, ..RunnerSettings::default() };
+    let builder = engine.runner(queue).settings(settings).concurrency(concurrency);
+    Ok(engine.host(register(builder).build()?))
 }

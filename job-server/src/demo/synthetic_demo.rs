@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use job_core::worker::batch::{BATCH_KIND, BatchWorker};
-use job_core::{Clock as _, SystemClock};
+use job_core::{Clock as _, Shutdown, SystemClock};
 use job_queue_memory::{MemoryQueue, MemoryQueueOptions};
 use job_store_memory::MemoryStore;
 use serde_json::json;
@@ -25,7 +25,7 @@ const ITEM_QUEUE: &str = "demo-items";
 const QUEUE_MESSAGES_MAX: usize = 20_000;
 
 /// Splits a job into `items` and has them performed; 1 when anything did not add up.
-pub(super) async fn run(items: u64, args: &DemoArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(items: u64, args: &DemoArgs, interrupt: &Shutdown) -> anyhow::Result<ExitCode> {
     let options =
         MemoryQueueOptions { capacity_messages: QUEUE_MESSAGES_MAX, ..MemoryQueueOptions::default() };
     let tally = Arc::new(Tally::default());
@@ -54,8 +54,8 @@ pub(super) async fn run(items: u64, args: &DemoArgs) -> anyhow::Result<ExitCode>
     };
     let watched = tokio::select! {
         watched = play => watched?,
-        _ = tokio::signal::ctrl_c() => {
-            println!("interrupted after {} items", grouped(tally.items()));
+        () = interrupt.stopping() => {
+            println!("Interrupted after {} items", grouped(tally.items()));
             stage.stop().await;
             return Ok(ExitCode::from(EXIT_INTERRUPTED));
         }
@@ -68,14 +68,14 @@ pub(super) async fn run(items: u64, args: &DemoArgs) -> anyhow::Result<ExitCode>
         grouped(rate(tally.items(), seconds))
     );
     if let Some(bytes) = peak_resident_bytes() {
-        println!("peak memory of the whole process: {} MiB", bytes.div_ceil(1024 * 1024));
+        println!("Peak memory of the whole process: {} MiB", bytes.div_ceil(1024 * 1024));
     }
     let faults = faults(items, &tally, &watched);
     for fault in &faults {
-        println!("wrong: {fault}");
+        println!("Wrong: {fault}.");
     }
     if args.keep_serving {
-        stage.serve_on().await;
+        stage.serve_on(interrupt).await;
     }
     stage.stop().await;
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -12,6 +12,8 @@ const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub(super) enum NotText {
     /// The operating system does not let us read it.
     Unreadable(io::Error),
+    /// It is a pipe, a device or a directory, which might never end.
+    NotAFile,
     /// It is not UTF-8, or has control characters no text has.
     Binary,
     /// There is nothing but white space in it.
@@ -26,6 +28,7 @@ impl fmt::Display for NotText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(error) => write!(f, "cannot be read ({error})"),
+            Self::NotAFile => f.write_str("is not a regular file"),
             Self::Binary => f.write_str("is not a text in UTF-8"),
             Self::Empty => f.write_str("is empty"),
             Self::Outside => f.write_str("is not inside the directory of texts"),
@@ -36,6 +39,10 @@ impl fmt::Display for NotText {
 
 /// Reads a text; blocks on the file.
 pub(super) fn read_text(path: &Path) -> Result<String, NotText> {
+    // Before it is opened: opening a pipe waits for somebody to write into it.
+    if !std::fs::metadata(path).map_err(NotText::Unreadable)?.is_file() {
+        return Err(NotText::NotAFile);
+    }
     let mut bytes = Vec::new();
     let read =
         std::fs::File::open(path).and_then(|file| file.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes));
@@ -76,5 +83,6 @@ mod tests {
     fn a_missing_file_is_unreadable() {
         let missing = std::env::temp_dir().join("no such file of this test.txt");
         assert!(matches!(read_text(&missing), Err(NotText::Unreadable(_))));
+        assert!(matches!(read_text(&std::env::temp_dir()), Err(NotText::NotAFile)));
     }
 }

@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use job_batch_glob::{GLOB_BATCH, GlobPlugin};
+use job_core::Shutdown;
 use job_core::worker::Worker as _;
 use job_core::worker::batch::{BATCH_KIND, BatchWorker};
 use job_queue_memory::MemoryQueue;
 use job_store_memory::MemoryStore;
 use serde_json::{Value, json};
 
+use super::client::Client;
 use super::corpus::Corpus;
 use super::failure_groups::render_failures;
-use super::findings::Findings;
+use super::findings::{Findings, Report};
 use super::stage::{Stage, Watched, host};
 use super::table::{grouped, printable};
 use super::text_workers::{CheckText, CountWords, DetectLanguage, MakeReport, Texts};
@@ -33,7 +35,7 @@ const COUNT: &str = "count";
 const REPORT: &str = "report";
 
 /// Works on the texts of a directory; 1 when there is no report at the end.
-pub(super) async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: &DemoArgs, interrupt: &Shutdown) -> anyhow::Result<ExitCode> {
     let corpus = match &args.directory {
         None => Corpus::unpack()?,
         Some(directory) => match Corpus::open(directory) {
@@ -46,7 +48,7 @@ pub(super) async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let stage = start(&texts, args.workers.get()).await?;
     match &args.directory {
         None => println!("Looking at the texts that this program carries"),
-        Some(directory) => println!("Looking at {} under {}", args.glob, printable(&shown(directory))),
+        Some(directory) => println!("Looking at {} under {}", args.glob, shown(directory)),
     }
     println!("The API is at {}\n", stage.client.jobs_url());
     let play = async {
@@ -55,19 +57,29 @@ pub(super) async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     };
     let watched = tokio::select! {
         watched = play => watched?,
-        _ = tokio::signal::ctrl_c() => {
-            println!("interrupted");
+        () = interrupt.stopping() => {
+            println!("Interrupted.");
             stage.stop().await;
             return Ok(ExitCode::from(EXIT_INTERRUPTED));
         }
     };
     println!();
-    let reported = print_results(&watched, &findings);
+    let report = findings.report().filter(|_| watched.job(REPORT).is_some_and(|job| job.is_completed()));
+    print_report(report.as_ref());
+    let failed = print_failures(&stage.client, &watched).await?;
+    if !failed && report.as_ref().is_some_and(|report| report.files == 0) {
+        stage.stop().await;
+        return Ok(usage_error(&format!(
+            "no file under {} matches {}",
+            shown(corpus.directory()),
+            args.glob
+        )));
+    }
     if args.keep_serving {
-        stage.serve_on().await;
+        stage.serve_on(interrupt).await;
     }
     stage.stop().await;
-    Ok(if reported { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn start(texts: &Texts, workers: usize) -> anyhow::Result<Stage> {
@@ -127,31 +139,39 @@ fn batch_job(name: &str, glob: &str, kind: &str, queue: &str) -> Value {
     })
 }
 
-/// Prints the table and the failures; answers whether there is a report.
-fn print_results(watched: &Watched, findings: &Findings) -> bool {
-    let report = findings.report().filter(|_| watched.job(REPORT).is_some_and(|job| job.is_completed()));
-    if let Some(report) = &report {
-        println!("{}", report.table);
-        println!(
-            "{} texts, {} languages, {} words",
-            grouped(report.files as u64),
-            report.languages,
-            grouped(report.words)
-        );
+fn print_report(report: Option<&Report>) {
+    let Some(report) = report else { return println!("The report could not be produced.") };
+    if report.files == 0 {
+        return;
     }
+    println!("{}", report.table);
+    println!(
+        "{} texts, {} languages, {} words",
+        grouped(report.files as u64),
+        report.languages,
+        grouped(report.words)
+    );
+}
+
+/// Answers whether there were any.
+async fn print_failures(client: &Client, watched: &Watched) -> anyhow::Result<bool> {
+    let mut any = false;
     for job in &watched.jobs {
-        let Some(answer) = &job.latest else { continue };
-        if !answer.failures.is_empty() {
-            println!("\nFailures of {} ({}):", job.id, answer.failure_count);
-            print!("{}", render_failures(&answer.failures));
+        let count = job.latest.as_ref().map_or(0, |answer| answer.failure_count);
+        if count == 0 {
+            continue;
+        }
+        any = true;
+        println!("\n{} failed in {}:", grouped(count), job.id);
+        let failures = client.failures(job.id).await?;
+        print!("{}", render_failures(&failures));
+        if count > failures.len() as u64 {
+            println!("  only the first {} are shown", grouped(failures.len() as u64));
         }
     }
-    if report.is_none() {
-        println!("\nThe report could not be produced.");
-    }
-    report.is_some()
+    Ok(any)
 }
 
 fn shown(directory: &Path) -> String {
-    directory.display().to_string()
+    printable(&directory.display().to_string())
 }

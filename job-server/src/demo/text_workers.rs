@@ -3,8 +3,8 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use job_batch_glob::FileItem;
 use job_core::worker::{Outcome, TaskContext, Worker, WorkerResult};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::failure_groups::failure_message;
@@ -12,13 +12,6 @@ use super::findings::Findings;
 use super::language::detect_language;
 use super::text::{NotText, read_text};
 use super::words::count_words;
-
-/// An item of the glob batch.
-#[derive(Debug, Deserialize)]
-pub(super) struct FileTask {
-    /// Relative to the directory of texts.
-    path: String,
-}
 
 /// Where the texts are and what is known of them; shared by all workers.
 #[derive(Debug, Clone)]
@@ -29,7 +22,7 @@ pub(super) struct Texts {
 
 impl Texts {
     /// Reads a file and has `study` look at it, on a thread that may block.
-    fn study<T>(&self, file: &FileTask, study: impl FnOnce(&str) -> T) -> Result<T, NotText> {
+    fn study<T>(&self, file: &FileItem, study: impl FnOnce(&str) -> T) -> Result<T, NotText> {
         let path = Path::new(&file.path);
         if !path.components().all(|component| matches!(component, Component::Normal(_))) {
             return Err(NotText::Outside);
@@ -46,11 +39,11 @@ impl Texts {
 pub(super) struct CheckText(pub(super) Texts);
 
 impl Worker for CheckText {
-    type Task = FileTask;
+    type Task = FileItem;
 
     const KIND: &'static str = "CheckText";
 
-    async fn run(&self, file: FileTask, _: &TaskContext) -> WorkerResult {
+    async fn run(&self, file: FileItem, _: &TaskContext) -> WorkerResult {
         match self.0.study(&file, |_| ()) {
             Ok(()) => Ok(Outcome::done()),
             Err(reason) => Ok(Outcome::failed_as("NOT_A_TEXT", failure_message(&file.path, reason))),
@@ -63,11 +56,11 @@ impl Worker for CheckText {
 pub(super) struct DetectLanguage(pub(super) Texts);
 
 impl Worker for DetectLanguage {
-    type Task = FileTask;
+    type Task = FileItem;
 
     const KIND: &'static str = "DetectLanguage";
 
-    async fn run(&self, file: FileTask, _: &TaskContext) -> WorkerResult {
+    async fn run(&self, file: FileItem, _: &TaskContext) -> WorkerResult {
         if let Ok(language) = self.0.study(&file, detect_language) {
             self.0.findings.set_language(&file.path, language);
         }
@@ -80,11 +73,11 @@ impl Worker for DetectLanguage {
 pub(super) struct CountWords(pub(super) Texts);
 
 impl Worker for CountWords {
-    type Task = FileTask;
+    type Task = FileItem;
 
     const KIND: &'static str = "CountWords";
 
-    async fn run(&self, file: FileTask, _: &TaskContext) -> WorkerResult {
+    async fn run(&self, file: FileItem, _: &TaskContext) -> WorkerResult {
         if let Ok(words) = self.0.study(&file, count_words) {
             self.0.findings.set_words(&file.path, words);
         }

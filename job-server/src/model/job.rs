@@ -133,3 +133,64 @@ fn path_text(path: &TaskPath) -> String {
     let text = path.to_string();
     text.strip_prefix('.').map(str::to_owned).unwrap_or(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use job_core::JobKey;
+    use job_core::progress::Percentage;
+
+    use super::*;
+
+    fn job(status: JobStatus, percentage: f64) -> Job {
+        Job {
+            key: JobKey::parse("p", "j").unwrap(),
+            name: None,
+            description: None,
+            external_data: None,
+            create_time: Timestamp::default(),
+            last_update_time: Timestamp::default(),
+            status,
+            percentage: Percentage::from_number(percentage).unwrap(),
+            failures: Vec::new(),
+            failure_count: 0,
+            labels: BTreeMap::new(),
+            subtasks: SubtaskCounts::default(),
+            blocked_by: Vec::new(),
+            dispatch_problem: None,
+            start_time: Some(Timestamp::from_millis(1_000)),
+            finish_time: None,
+            delay: Duration::ZERO,
+            job_type: None,
+            correlation_id: None,
+        }
+    }
+
+    #[test]
+    fn an_active_job_is_expected_to_go_on_as_before() {
+        let now = Timestamp::from_millis(2_000);
+        let expected =
+            |status, percentage| estimated_finish(&job(status, percentage), now).map(Timestamp::as_millis);
+        assert_eq!(expected(JobStatus::Active, 25.0), Some(5_000));
+        assert_eq!(expected(JobStatus::Active, 100.0), Some(2_000));
+        assert_eq!(expected(JobStatus::Active, 0.0), None);
+        assert_eq!(expected(JobStatus::Paused, 25.0), None);
+        assert_eq!(expected(JobStatus::Completed, 100.0), None);
+    }
+
+    #[test]
+    fn a_queue_that_refuses_shows_among_what_blocks() {
+        let problem = DispatchProblem {
+            attempts: 2,
+            reason: "the queue does not exist".into(),
+            retry_at: Timestamp::from_millis(9),
+        };
+        let job = Job { dispatch_problem: Some(problem), ..job(JobStatus::Waiting, 0.0) };
+        let shown = serde_json::to_value(JobModel::new(&job, Timestamp::default())).unwrap();
+        assert_eq!(
+            shown["blockedBy"],
+            serde_json::json!([{"reason": "the queue does not exist", "attempts": 2, "retryTime": 9}])
+        );
+    }
+}

@@ -36,7 +36,7 @@ impl HeldBody {
 
 impl BodyMemory {
     pub(super) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new((bytes / UNIT).max(1).min(Semaphore::MAX_PERMITS))))
+        Self(Arc::new(Semaphore::new((bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS))))
     }
 
     /// Makes room for `bytes` more in `held`.

@@ -51,19 +51,19 @@ pub(super) async fn serve(stream: TcpStream, site: Arc<Site>, shutdown: Shutdown
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner().into_inner();
     match served {
-        Ok(()) => linger(&mut stream, clock.as_ref()).await,
+        Ok(()) => linger(&mut stream, clock.as_ref(), &shutdown).await,
         Err(error) if error.is_timeout() && !parts.read_buf.is_empty() => {
             let answer = bare_answer("408 Request Timeout", "the head of the request came too slowly");
             let _ = clock.timeout(LINGER, stream.write_all(&answer)).await;
-            linger(&mut stream, clock.as_ref()).await;
+            linger(&mut stream, clock.as_ref(), &shutdown).await;
         }
         Err(error) => tracing::debug!(%error, "a connection ended early"),
     }
 }
 
 /// Closes our side and passes over what the client still sends: closing with bytes unread would reset the connection,
-/// and the client might never see its answer.
-async fn linger(stream: &mut TcpStream, clock: &dyn Clock) {
+/// and the client might never see its answer. A stopping server does not wait for that.
+async fn linger(stream: &mut TcpStream, clock: &dyn Clock, shutdown: &Shutdown) {
     let passing_over = async {
         stream.shutdown().await?;
         let mut scrap = [0; 4096];
@@ -76,5 +76,9 @@ async fn linger(stream: &mut TcpStream, clock: &dyn Clock) {
         }
         std::io::Result::Ok(())
     };
-    let _ = clock.timeout(LINGER, passing_over).await;
+    tokio::select! {
+        biased;
+        _ = clock.timeout(LINGER, passing_over) => {}
+        () = shutdown.stopping() => {}
+    }
 }

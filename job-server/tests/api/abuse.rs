@@ -1,5 +1,6 @@
 //! Clients that are slow, greedy, gone or too many.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use job_server::{Config, Limits};
@@ -10,7 +11,7 @@ use crate::server::{BODY, JSON, Server};
 
 async fn limited(limits: Limits) -> Server {
     let config = Config { limits, ..Config::default() };
-    Server::with(config, std::sync::Arc::new(job_store_memory::MemoryStore::new())).await
+    Server::with(config, Arc::new(job_store_memory::MemoryStore::new())).await
 }
 
 fn put_head(headers: &str) -> String {
@@ -144,7 +145,7 @@ async fn requests_aborted_anywhere_leave_the_server_well() {
 #[tokio::test]
 async fn a_client_that_goes_away_does_not_cut_off_the_store() {
     let store = HookedStore::new();
-    let server = Server::with(Config::default(), store.clone()).await;
+    let server = Server::with(Config::default(), Arc::clone(&store)).await;
     let mut connection = Connection::open(server.address).await;
     connection.send(get("held")).await;
     soon(store.arrived.acquire()).await.unwrap().forget();
@@ -158,7 +159,7 @@ async fn a_client_that_goes_away_does_not_cut_off_the_store() {
 async fn a_request_that_takes_too_long_is_answered_and_goes_on() {
     let store = HookedStore::new();
     let limits = Limits { handler_time: Duration::from_millis(50), ..Limits::default() };
-    let server = Server::with(Config { limits, ..Config::default() }, store.clone()).await;
+    let server = Server::with(Config { limits, ..Config::default() }, Arc::clone(&store)).await;
     let answer = raw(
         server.address,
         put_head(&format!("Content-Length: {}", BODY.len())).replace("/j ", "/held ") + BODY,
@@ -174,7 +175,7 @@ async fn a_request_that_takes_too_long_is_answered_and_goes_on() {
 async fn too_many_requests_at_once_are_told_to_come_back() {
     let store = HookedStore::new();
     let limits = Limits { requests_max: 2, waits_max: 1, ..Limits::default() };
-    let server = Server::with(Config { limits, ..Config::default() }, store.clone()).await;
+    let server = Server::with(Config { limits, ..Config::default() }, Arc::clone(&store)).await;
     let mut held = Vec::new();
     for _ in 0..2 {
         let mut connection = Connection::open(server.address).await;

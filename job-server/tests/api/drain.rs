@@ -1,5 +1,7 @@
 //! Stopping without losing a request.
 
+use std::sync::Arc;
+
 use job_server::Config;
 
 use crate::client::{Connection, soon};
@@ -13,7 +15,7 @@ fn get(id: &str) -> String {
 #[tokio::test]
 async fn a_stopping_server_finishes_what_is_in_hand_and_takes_nothing_new() {
     let store = HookedStore::new();
-    let server = Server::with(Config::default(), store.clone()).await;
+    let server = Server::with(Config::default(), Arc::clone(&store)).await;
     let mut idle = Connection::open(server.address).await;
     idle.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert_eq!(idle.answer(false).await.unwrap().status, 200);
@@ -54,7 +56,7 @@ async fn a_request_that_never_ends_is_given_up_in_time() {
     let store = HookedStore::new();
     let mut config = Config::default();
     config.limits.drain_time = std::time::Duration::from_millis(50);
-    let server = Server::with(config, store.clone()).await;
+    let server = Server::with(config, Arc::clone(&store)).await;
     let mut held = Connection::open(server.address).await;
     held.send(get("held")).await;
     soon(store.arrived.acquire()).await.unwrap().forget();

@@ -1,4 +1,5 @@
 //! The API over real sockets, in one binary.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod abuse;
 mod actions;
@@ -10,5 +11,6 @@ mod health;
 mod hooked_store;
 mod listing;
 mod malformed;
+mod process;
 mod read;
 mod server;

@@ -35,7 +35,8 @@ impl Server {
         Self::with(Config::default(), Arc::new(MemoryStore::new())).await
     }
 
-    pub(crate) async fn with(config: Config, store: Arc<dyn JobStore>) -> Self {
+    pub(crate) async fn with<S: JobStore>(config: Config, store: Arc<S>) -> Self {
+        let store: Arc<dyn JobStore> = store;
         let queue = Arc::new(MemoryQueue::new());
         let config = Config { admin_listen: Some("127.0.0.1:0".parse().unwrap()), ..config };
         let app = App::build(config, Arc::clone(&store), Arc::clone(&queue) as _).await.unwrap();

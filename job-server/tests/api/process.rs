@@ -1,0 +1,120 @@
+//! The binary as an operator meets it.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::client::{Connection, request};
+use crate::server::{BODY, JSON, Server};
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_job-server"));
+    // Settings of whoever runs the tests must not reach the server.
+    command.env_clear().args(arguments);
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A served process; it is killed with the test.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Process {
+    fn start() -> Self {
+        let arguments =
+            ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"];
+        let mut child =
+            command(&arguments).env("JOB_SERVICE_LISTEM", "x").stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut seen = String::new();
+        let address = loop {
+            let mut line = String::new();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended: {seen}");
+            let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if let Some(address) = entry["message"].as_str().unwrap().strip_prefix("the API is at http://") {
+                break address.split('/').next().unwrap().parse().unwrap();
+            }
+            seen.push_str(&line);
+        };
+        assert!(seen.contains("JOB_SERVICE_LISTEM"), "a misspelt variable is named: {seen}");
+        Self { child, address, log }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_signal_stops_it_in_order() {
+    for signal in ["TERM", "INT"] {
+        let mut process = Process::start();
+        let created = request(process.address, "PUT", &Server::job_path("j"), &[JSON], BODY.as_bytes()).await;
+        assert_eq!(created.status, 201);
+        let mut idle = Connection::open(process.address).await;
+        idle.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        assert_eq!(idle.answer(false).await.unwrap().status, 200);
+        process.signal(signal);
+        assert!(idle.is_closed().await);
+        let status = process.child.wait().unwrap();
+        let rest: Vec<String> = (&mut process.log).lines().map(Result::unwrap).collect();
+        assert_eq!(status.code(), Some(0), "{rest:?}");
+        assert!(rest.last().unwrap().contains("stopped"), "{rest:?}");
+    }
+}
+
+#[test]
+fn wrong_settings_stop_the_start_with_a_sentence() {
+    for (arguments, expected) in [
+        (&["serve", "--listem", "x"][..], "unexpected argument '--listem'"),
+        (&["serve", "--store", "oracle://u:secret@h"], "a store of the kind \"oracle\" is not known"),
+        (&["serve", "--listen", "0.0.0.0:0"], "--allow-unauthenticated"),
+        (&["frobnicate"], "unrecognized subcommand"),
+        (&["serve", "--page-size", "-1"], "--page-size"),
+    ] {
+        let output = output(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(said(&output).contains(expected), "{arguments:?}: {}", said(&output));
+        assert!(!said(&output).contains("secret"), "{}", said(&output));
+    }
+    let output = command(&["serve"]).env("JOB_SERVICE_DATABASE_HOST", "db").output().unwrap();
+    assert!(said(&output).contains("JOB_SERVICE_DATABASE_HOST"), "{}", said(&output));
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = output(&["serve", "--listen", &address]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains(&format!("{address} cannot be listened on")), "{}", said(&output));
+}
+
+#[test]
+fn help_teaches() {
+    let bare = output(&[]);
+    assert_eq!(bare.status.code(), Some(2));
+    assert!(said(&bare).contains("job-server serve"), "{}", said(&bare));
+    let help = said(&output(&["serve", "--help"]));
+    for expected in ["JOB_SERVICE_LISTEN", "CAF_TRACKING_PIPE", "curl -X PUT", "127.0.0.1:8080"] {
+        assert!(help.contains(expected), "{help}");
+    }
+}
