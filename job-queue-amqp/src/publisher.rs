@@ -66,6 +66,9 @@ impl Publisher {
         if messages.is_empty() {
             return Ok(Vec::new());
         }
+        // Whoever tries again and again without a pause, while everything is refused at once, must not starve the
+        // connections.
+        tokio::task::coop::consume_budget().await;
         let live = self.link.live(self.limit).await.map_err(|failure| failure.into_error(OPERATION))?;
         self.circuits.on_connection(live.epoch);
         let mut outcomes = vec![PublishOutcome::Unroutable; messages.len()];

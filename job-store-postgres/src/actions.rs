@@ -59,8 +59,7 @@ impl Step for ActOnSelected<'_> {
             ids.into_iter().map(|id| JobKey::new(self.partition.clone(), id)).collect();
         let locked = job_rows::lock(connection, &keys, Lock::InOrder).await?;
         // A job may have changed between the look and the lock; what it is now decides.
-        let selected =
-            list::still_selected(connection, self.partition, self.selection, &locked).await?;
+        let selected = list::still_selected(connection, self.partition, self.selection, &locked).await?;
         let mut rows: Vec<JobRow> = locked.into_iter().filter(|row| selected.contains(&row.job_no)).collect();
         let outcomes = apply(connection, &mut rows, self.action, self.now).await?;
         let changed = outcomes.iter().filter(|outcome| **outcome == ActionOutcome::Applied).count();
@@ -111,8 +110,7 @@ fn transition(row: &mut JobRow, action: Action, now: Timestamp) -> ActionOutcome
 
 /// Makes what belongs to jobs follow their new status.
 async fn follow_status(connection: &mut PgConnection, rows: &mut [&mut JobRow]) -> Result<(), Trouble> {
-    let mut partitions: Vec<String> =
-        rows.iter().map(|row| row.key.partition.as_str().to_owned()).collect();
+    let mut partitions: Vec<String> = rows.iter().map(|row| row.key.partition.as_str().to_owned()).collect();
     partitions.dedup();
     let partitions: Vec<&str> = partitions.iter().map(String::as_str).collect();
     let numbers = |wanted: &dyn Fn(&JobRow) -> bool| -> Vec<i64> {

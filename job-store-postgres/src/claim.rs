@@ -37,7 +37,6 @@ pub(crate) struct Claim<'a> {
     pub(crate) turn: &'a Turn,
 }
 
-
 #[async_trait]
 impl Step for Claim<'_> {
     type Output = Claimed;
@@ -75,11 +74,7 @@ async fn unpark(connection: &mut PgConnection, now: Timestamp) -> Result<(), sql
 }
 
 impl Claim<'_> {
-    async fn take(
-        &self,
-        connection: &mut PgConnection,
-        limit: usize,
-    ) -> Result<Vec<OutboxEntry>, Trouble> {
+    async fn take(&self, connection: &mut PgConnection, limit: usize) -> Result<Vec<OutboxEntry>, Trouble> {
         let ClaimRequest { owner, now, lease, .. } = self.request;
         let rows = sqlx::query(
             "WITH RECURSIVE partition AS (

@@ -34,8 +34,7 @@ pub(crate) fn pool(options: &PostgresOptions) -> PgPool {
         ("enable_sort", "off".to_owned()),
         ("jit", "off".to_owned()),
     ];
-    let connect =
-        options.connect.clone().application_name(&options.application_name).options(session);
+    let connect = options.connect.clone().application_name(&options.application_name).options(session);
     PgPoolOptions::new()
         .max_connections(options.pool_size)
         .acquire_timeout(options.acquire_timeout)

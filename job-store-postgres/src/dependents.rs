@@ -128,12 +128,11 @@ pub(crate) async fn release<'a>(
     if met.is_empty() {
         return Ok(None);
     }
-    let entries = sqlx::query(
-        "SELECT id, unmet, delay_millis FROM outbox WHERE id = ANY($1) ORDER BY id FOR UPDATE",
-    )
-    .bind(met.keys().copied().collect::<Vec<i64>>())
-    .fetch_all(&mut *connection)
-    .await?;
+    let entries =
+        sqlx::query("SELECT id, unmet, delay_millis FROM outbox WHERE id = ANY($1) ORDER BY id FOR UPDATE")
+            .bind(met.keys().copied().collect::<Vec<i64>>())
+            .fetch_all(&mut *connection)
+            .await?;
     // Most of those who wait for the same job have the same to wait for besides, and the same delay.
     let mut alike: BTreeMap<(i32, Option<Timestamp>), Vec<i64>> = BTreeMap::new();
     for entry in entries {

@@ -49,16 +49,20 @@ pub(crate) fn from_database(error: sqlx::Error) -> Error {
         sqlx::Error::Io(io) => of_io(io),
         sqlx::Error::PoolTimedOut => unavailable("no connection to the database became free in time"),
         sqlx::Error::PoolClosed => unavailable("the store is closed"),
-        sqlx::Error::Tls(_) => {
-            (ErrorKind::Unavailable, RetryClass::Permanent, "no trusted connection to the database is possible")
-        }
+        sqlx::Error::Tls(_) => (
+            ErrorKind::Unavailable,
+            RetryClass::Permanent,
+            "no trusted connection to the database is possible",
+        ),
         sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => {
             unavailable("the connection to the database was lost")
         }
         sqlx::Error::Configuration(_) => {
             (ErrorKind::Invalid, RetryClass::Permanent, "the settings of the database connection are wrong")
         }
-        _ => (ErrorKind::Internal, RetryClass::Permanent, "the database gave an answer that was not expected"),
+        _ => {
+            (ErrorKind::Internal, RetryClass::Permanent, "the database gave an answer that was not expected")
+        }
     };
     Error::new(kind, message).with_retry(retry).with_source(error)
 }
@@ -69,9 +73,10 @@ const fn unavailable(message: &'static str) -> (ErrorKind, RetryClass, &'static 
 
 fn of_io(error: &io::Error) -> (ErrorKind, RetryClass, &'static str) {
     let refused = error.kind() == io::ErrorKind::ConnectionRefused
-        || error.source().and_then(|source| source.downcast_ref::<io::Error>()).is_some_and(|source| {
-            source.kind() == io::ErrorKind::ConnectionRefused
-        });
+        || error
+            .source()
+            .and_then(|source| source.downcast_ref::<io::Error>())
+            .is_some_and(|source| source.kind() == io::ErrorKind::ConnectionRefused);
     if refused {
         return unavailable("the database cannot be reached: nothing answers at its address");
     }
@@ -83,9 +88,10 @@ fn of_state(state: &str) -> (ErrorKind, RetryClass, &'static str) {
     match state {
         "28000" | "28P01" => permanent(ErrorKind::Unavailable, "the database refuses the login"),
         "3D000" => permanent(ErrorKind::Unavailable, "the database of that name does not exist"),
-        "42P01" | "42703" | "3F000" => {
-            permanent(ErrorKind::Unavailable, "the database lacks the tables of this version: run the migration")
-        }
+        "42P01" | "42703" | "3F000" => permanent(
+            ErrorKind::Unavailable,
+            "the database lacks the tables of this version: run the migration",
+        ),
         "42501" => permanent(ErrorKind::Unavailable, "the database role may not do this"),
         "25006" => unavailable("the database is read-only at the moment"),
         "57P03" => unavailable("the database is starting or stopping"),
@@ -95,7 +101,9 @@ fn of_state(state: &str) -> (ErrorKind, RetryClass, &'static str) {
         }
         "53100" => unavailable("the disk of the database is full"),
         "53300" => unavailable("the database accepts no more connections"),
-        "23505" => (ErrorKind::Conflict, RetryClass::Transient, "somebody else wrote the same at the same time"),
+        "23505" => {
+            (ErrorKind::Conflict, RetryClass::Transient, "somebody else wrote the same at the same time")
+        }
         "22021" | "22P05" => permanent(ErrorKind::Invalid, "a text holds a character that cannot be stored"),
         "54000" | "54001" | "22001" => permanent(ErrorKind::Invalid, "a value is too large to be stored"),
         "XX001" | "XX002" => permanent(ErrorKind::Corrupt, "the database reports damaged data"),

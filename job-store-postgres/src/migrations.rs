@@ -76,9 +76,8 @@ pub(crate) async fn validate(connection: &mut PgConnection) -> Result<()> {
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Vec::new(),
         Err(error) => return Err(error::from_database(error)),
     };
-    check(&applied).map_err(|message| {
-        Error::new(ErrorKind::Unsupported, message).with_retry(RetryClass::Permanent)
-    })
+    check(&applied)
+        .map_err(|message| Error::new(ErrorKind::Unsupported, message).with_retry(RetryClass::Permanent))
 }
 
 async fn applied(connection: &mut PgConnection) -> Result<Vec<(i32, String)>, sqlx::Error> {

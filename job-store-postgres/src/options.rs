@@ -19,6 +19,16 @@ pub struct PostgresOptions {
     pub(crate) connection_lifetime: Duration,
     pub(crate) retry_limit: Duration,
     pub(crate) application_name: String,
+    pub(crate) listing: ListingEffort,
+}
+
+/// When a listing turns from one way of finding its page to another; it never changes what is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListingEffort {
+    /// A condition that leaves no more jobs than this is tried first.
+    pub(crate) few: i64,
+    /// So many candidates are looked at in the order of the listing before such a condition is tried after all.
+    pub(crate) walked: i64,
 }
 
 impl PostgresOptions {
@@ -29,7 +39,9 @@ impl PostgresOptions {
     /// hold a password.
     pub fn new(url: &str) -> Result<Self> {
         let wrong = || {
-            Error::invalid("the URL of the store is wrong: expected postgres://user:password@host:port/database")
+            Error::invalid(
+                "the URL of the store is wrong: expected postgres://user:password@host:port/database",
+            )
         };
         // The driver accepts any scheme.
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
@@ -46,6 +58,7 @@ impl PostgresOptions {
             connection_lifetime: Duration::from_secs(30 * 60),
             retry_limit: Duration::from_secs(10),
             application_name: "job-service".to_owned(),
+            listing: ListingEffort { few: 2_000, walked: 5_000 },
         })
     }
 
@@ -81,6 +94,15 @@ impl PostgresOptions {
     #[must_use]
     pub fn with_retry_limit(mut self, limit: Duration) -> Self {
         self.retry_limit = limit;
+        self
+    }
+
+    /// When a listing looks at all jobs that satisfy one of its conditions instead of walking its order: if they are no
+    /// more than `few`, or once `walked` jobs have been looked at in vain; 2,000 and 5,000 unless told otherwise. What is
+    /// found is the same.
+    #[must_use]
+    pub fn with_listing_effort(mut self, few: u32, walked: u32) -> Self {
+        self.listing = ListingEffort { few: few.into(), walked: walked.into() };
         self
     }
 

@@ -237,7 +237,8 @@ pub(crate) async fn load_behind(
     let mut broken = Vec::new();
     for (row, places) in needed {
         for (parent, number) in places {
-            if let Some(Err(error)) = loaded.get_mut(&row.job_no).map(|tree| tree.put_behind(parent, *number)) {
+            if let Some(Err(error)) = loaded.get_mut(&row.job_no).map(|tree| tree.put_behind(parent, *number))
+            {
                 broken.push((row.job_no, error));
             }
         }
@@ -246,7 +247,10 @@ pub(crate) async fn load_behind(
 }
 
 /// Loads every row of one job.
-pub(crate) async fn load_all(connection: &mut PgConnection, row: &JobRow) -> Result<Result<LoadedTree, Broken>, Trouble> {
+pub(crate) async fn load_all(
+    connection: &mut PgConnection,
+    row: &JobRow,
+) -> Result<Result<LoadedTree, Broken>, Trouble> {
     let rows = sqlx::query(
         "SELECT job_no, parent, kind, number, data, ctid FROM job_progress WHERE partition_id = $1 AND job_no = $2",
     )

@@ -132,8 +132,7 @@ fn blockers(row: &PgRow) -> Result<Vec<Blocker>, Trouble> {
     ids.into_iter()
         .zip(statuses)
         .map(|(id, status)| {
-            let job =
-                JobId::new(id).map_err(|error| Error::new(ErrorKind::Corrupt, error.to_string()))?;
+            let job = JobId::new(id).map_err(|error| Error::new(ErrorKind::Corrupt, error.to_string()))?;
             Ok(Blocker { job, status: status.map(status_code::status).transpose()? })
         })
         .collect()

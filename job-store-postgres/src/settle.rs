@@ -55,11 +55,7 @@ macro_rules! undispatched {
 }
 
 /// The first message of these jobs is on its queue. The entry may be gone meanwhile: its id is the job's number.
-async fn mark_dispatched(
-    connection: &mut PgConnection,
-    ids: &[i64],
-    now: Timestamp,
-) -> Result<(), Trouble> {
+async fn mark_dispatched(connection: &mut PgConnection, ids: &[i64], now: Timestamp) -> Result<(), Trouble> {
     if ids.is_empty() {
         return Ok(());
     }

@@ -57,7 +57,10 @@ mod tests {
     fn absent_comes_last_and_long_texts_are_cut() {
         assert!(SortKey::of(None) > SortKey::of(Some("\u{10ffff}")));
         let long = SortKey::of(Some(&"x".repeat(1000)));
-        assert_eq!((long.key.len(), long.rest.map(|rest| rest.len())), (KEY_BYTES_MAX, Some(2001 - KEY_BYTES_MAX)));
+        assert_eq!(
+            (long.key.len(), long.rest.map(|rest| rest.len())),
+            (KEY_BYTES_MAX, Some(2001 - KEY_BYTES_MAX))
+        );
         assert_eq!(SortKey::of(Some(&"\u{10ffff}".repeat(48))).rest, None);
     }
 
@@ -80,7 +83,7 @@ mod tests {
         };
         let job = NewJob::new(JobKey::parse("p", "j").unwrap(), task).with_name(a);
         let filter = Filter::Text(TextKey::Name, TextTest::Compare(Comparison::Less, b.into()));
-        filter.matches(&crate::sort_key::tests::shown(job))
+        filter.matches(&shown(job))
     }
 
     fn shown(job: NewJob) -> job_core::Job {

@@ -67,8 +67,11 @@ impl Runner<'_> {
                 Ok(output) => return Ok(output),
                 Err(Trouble::Again) if restarts < RESTARTS_MAX => restarts += 1,
                 Err(Trouble::Again) => {
-                    return Err(Error::new(ErrorKind::Unavailable, "the store is too busy with the same jobs")
-                        .with_operation(S::NAME));
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        "the store is too busy with the same jobs",
+                    )
+                    .with_operation(S::NAME));
                 }
                 Err(Trouble::Job(error)) => return Err(error.with_operation(S::NAME)),
                 Err(Trouble::Database(cause)) => {

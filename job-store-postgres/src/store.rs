@@ -160,7 +160,7 @@ impl JobStore for PostgresStore {
     }
 
     async fn list(&self, query: &JobQuery) -> Result<JobPage> {
-        self.runner().run(List(query)).await
+        self.runner().run(List { query, effort: self.options.listing }).await
     }
 
     async fn count(

@@ -38,7 +38,8 @@ impl Step for Stow<'_> {
             .filter_map(|(message, number)| Some((message, *number, live(message)?)))
             .collect();
         self.insert(connection, &kept).await?;
-        let outcome = |message| if live(message).is_some() { StowOutcome::Stowed } else { StowOutcome::Dropped };
+        let outcome =
+            |message| if live(message).is_some() { StowOutcome::Stowed } else { StowOutcome::Dropped };
         Ok(self.messages.iter().map(outcome).collect())
     }
 }
@@ -56,7 +57,9 @@ impl Stow<'_> {
             .iter()
             .map(|(message, ..)| serde_json::to_vec(&message.headers))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| Error::new(ErrorKind::Internal, "headers cannot be written").with_source(error))?;
+            .map_err(|error| {
+                Error::new(ErrorKind::Internal, "headers cannot be written").with_source(error)
+            })?;
         sqlx::query(
             "INSERT INTO outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held,
                  suspended, stowed, queue, headers, body)

@@ -28,7 +28,8 @@ impl Step for Tasks<'_> {
         let few = i64::from(self.limit / job_core::progress::CHUNK_CHILDREN) + 8;
         let rows = self.read(connection, few).await?;
         let Some(rows) = rows else { return Ok(None) };
-        let chunks = rows.iter().filter(|row| row.try_get::<Option<i16>, _>("kind").is_ok_and(|kind| kind == Some(1)));
+        let chunks =
+            rows.iter().filter(|row| row.try_get::<Option<i16>, _>("kind").is_ok_and(|kind| kind == Some(1)));
         let may_be_more = chunks.count() as i64 == few;
         let children = self.children(&rows)?;
         if may_be_more && children.len() < self.limit as usize {
@@ -36,7 +37,8 @@ impl Step for Tasks<'_> {
             return Ok(Some(self.children(&rows)?));
         }
         let is_covered = |child: &TaskProgress| {
-            let last_chunk = rows.iter().filter(|row| row.try_get::<Option<i16>, _>("kind").ok().flatten() == Some(1));
+            let last_chunk =
+                rows.iter().filter(|row| row.try_get::<Option<i16>, _>("kind").ok().flatten() == Some(1));
             let last_chunk = last_chunk.filter_map(|row| row.try_get::<i64, _>("number").ok()).max();
             let number = child.path.numbers().last().copied().unwrap_or_default();
             !may_be_more || last_chunk.is_none_or(|last| i64::from(chunk_of(number)) <= last)

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use job_conformance::store::fixture::{accept, assert_sound, at, complete, create, job, job_after, key, read};
+use job_conformance::store::fixture::{
+    accept, assert_sound, at, complete, create, job, job_after, key, read,
+};
 use job_core::store::{Action, ClaimRequest, JobStore, TaskReport};
 use job_core::{JobStatus, SystemClock};
 use job_store_postgres::{PostgresOptions, PostgresStore};
@@ -64,7 +66,8 @@ async fn a_future_dropped_anywhere_leaves_no_transaction_open_and_nothing_half_d
             let after = format!("after-{name}");
             let created = vec![accept(job(&name)), accept(job_after(&after, &[&name]))];
             let reports: Vec<TaskReport> = vec![complete(&name, ".1"), complete(&name, ".9000*")];
-            let claim = ClaimRequest { owner: Uuid::nil(), now: at(1), lease: Duration::from_secs(1), limit: 3 };
+            let claim =
+                ClaimRequest { owner: Uuid::nil(), now: at(1), lease: Duration::from_secs(1), limit: 3 };
             let (create, record) = (store.create(created, at(1)), store.record(&reports, at(1)));
             let whole = async {
                 create.await.expect("create");
@@ -220,7 +223,11 @@ async fn a_batch_of_reports_takes_few_round_trips() {
     store.record(&large, at(2)).await.expect("record");
     let calls: [(&str, i64, Vec<TaskReport>); 3] = [
         ("one completion of each of 100 jobs", 5, batch(".2")),
-        ("100 completions of one large job", 7, (9_100..9_200).map(|n| complete("j0", &format!(".{n}"))).collect()),
+        (
+            "100 completions of one large job",
+            7,
+            (9_100..9_200).map(|n| complete("j0", &format!(".{n}"))).collect(),
+        ),
         ("nothing new", 4, batch(".2")),
     ];
     for (what, most, reports) in calls {
@@ -250,8 +257,11 @@ async fn calls_outlive_a_crash_of_the_database() {
     let server = Arc::new(
         tokio::task::spawn_blocking(|| PostgresServer::start().expect("a server")).await.expect("no panic"),
     );
-    let options = PostgresOptions::new(&server.url("postgres")).expect("a URL").with_retry_limit(Duration::from_secs(60));
-    let store = Arc::new(PostgresStore::connect(options, Arc::new(SystemClock::new())).await.expect("a store"));
+    let options = PostgresOptions::new(&server.url("postgres"))
+        .expect("a URL")
+        .with_retry_limit(Duration::from_secs(60));
+    let store =
+        Arc::new(PostgresStore::connect(options, Arc::new(SystemClock::new())).await.expect("a store"));
     store.migrate().await.expect("the migration");
     let (done, wanted) = (Arc::new(AtomicU32::new(0)), 3);
     let restarts = {

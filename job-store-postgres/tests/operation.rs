@@ -56,7 +56,8 @@ async fn a_database_of_another_encoding_is_refused() {
     let database = empty().await;
     let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
     let name = format!("{}_latin", database.name());
-    let create = format!("CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+    let create =
+        format!("CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
     sqlx::query(sqlx::AssertSqlSafe(create)).execute(&pool).await.expect("a database");
     let error = try_connect(&altered(database.url(), None, Some(&name))).await.expect_err("not UTF8");
     let drop = format!("DROP DATABASE {name} WITH (FORCE)");
@@ -80,7 +81,10 @@ async fn a_newer_or_a_changed_schema_is_refused() {
     let database = database::fresh().await;
     let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
     let store = database::connect(database.url()).await;
-    sqlx::query("INSERT INTO job_schema_version VALUES (1000, 'later', '')").execute(&pool).await.expect("insert");
+    sqlx::query("INSERT INTO job_schema_version VALUES (1000, 'later', '')")
+        .execute(&pool)
+        .await
+        .expect("insert");
     for result in [store.validate().await, store.migrate().await.map(drop)] {
         let error = result.expect_err("a newer schema");
         assert!(error.message().contains("use a newer program"), "{error:?}");
@@ -129,10 +133,13 @@ async fn sessions_have_their_guards() {
     .await
     .expect("a count");
     assert!(sessions > 0);
-    let options = PostgresOptions::new(database.url()).expect("a URL").with_statement_timeout(Duration::from_millis(200));
-    let hurried = PostgresStore::connect(options.with_retry_limit(Duration::ZERO), Arc::new(SystemClock::new()))
-        .await
-        .expect("a store");
+    let options = PostgresOptions::new(database.url())
+        .expect("a URL")
+        .with_statement_timeout(Duration::from_millis(200));
+    let hurried =
+        PostgresStore::connect(options.with_retry_limit(Duration::ZERO), Arc::new(SystemClock::new()))
+            .await
+            .expect("a store");
     let mut blocker = pool.begin().await.expect("a transaction");
     sqlx::query("LOCK TABLE job IN ACCESS EXCLUSIVE MODE").execute(&mut *blocker).await.expect("a lock");
     let error = hurried.get(&[job("j").key]).await.expect_err("a time-out");

@@ -29,7 +29,12 @@ async fn populate(store: &PostgresStore) {
     .await;
     dispatch(store, 1).await;
     create(store, [job("fresh")], 1).await;
-    record(store, &[complete("running", ".1"), complete("running", ".2.7"), failed("failing", ".3", "boom")], 2).await;
+    record(
+        store,
+        &[complete("running", ".1"), complete("running", ".2.7"), failed("failing", ".3", "boom")],
+        2,
+    )
+    .await;
     record(store, &[complete("done", ""), complete("large", ".9000"), complete("large", ".1.1")], 2).await;
 }
 
@@ -54,12 +59,22 @@ async fn spoiled(sql: &'static str, expected: &[&str], repairable: bool) {
 
 #[tokio::test]
 async fn what_a_job_shows_is_recounted() {
-    spoiled("UPDATE job SET percentage = 1 WHERE job_id = 'running'", &["percentage", "percentage group", "shown percentage"], true).await;
-    spoiled("UPDATE job SET percentage = 400000, hundredths = 1, percentage_group = 1 WHERE job_id = 'fresh'", &["percentage"], true)
-        .await;
+    spoiled(
+        "UPDATE job SET percentage = 1 WHERE job_id = 'running'",
+        &["percentage", "percentage group", "shown percentage"],
+        true,
+    )
+    .await;
+    spoiled(
+        "UPDATE job SET percentage = 400000, hundredths = 1, percentage_group = 1 WHERE job_id = 'fresh'",
+        &["percentage"],
+        true,
+    )
+    .await;
     spoiled("UPDATE job SET subtasks_completed = 77 WHERE job_id = 'running'", &["subtasks"], true).await;
     spoiled("UPDATE job SET hundredths = 5 WHERE job_id = 'running'", &["shown percentage"], true).await;
-    spoiled("UPDATE job SET percentage_group = 5 WHERE job_id = 'running'", &["percentage group"], true).await;
+    spoiled("UPDATE job SET percentage_group = 5 WHERE job_id = 'running'", &["percentage group"], true)
+        .await;
     spoiled("UPDATE job SET update_group = 5 WHERE job_id = 'running'", &["update group"], true).await;
     spoiled("UPDATE job SET failure_count = 5 WHERE job_id = 'failing'", &["failure count"], true).await;
 }
@@ -67,7 +82,8 @@ async fn what_a_job_shows_is_recounted() {
 #[tokio::test]
 async fn progress_that_is_kept_or_unknown_is_found() {
     spoiled("UPDATE job SET progress = '\\x01' WHERE job_id = 'done'", &["progress"], true).await;
-    spoiled("UPDATE job SET has_progress_rows = false WHERE job_id = 'large'", &["rows of progress"], true).await;
+    spoiled("UPDATE job SET has_progress_rows = false WHERE job_id = 'large'", &["rows of progress"], true)
+        .await;
     spoiled("UPDATE job SET progress = '\\x07' WHERE job_id = 'running'", &["progress"], false).await;
     spoiled("UPDATE job_progress SET data = '\\xff' WHERE kind = 0", &["progress"], false).await;
 }
@@ -79,8 +95,12 @@ async fn prerequisites_and_entries_agree() {
     spoiled("UPDATE outbox SET due_at = 1 WHERE job_id = 'dependent'", &["due"], true).await;
     spoiled("UPDATE outbox SET held = true WHERE job_id = 'fresh'", &["held"], true).await;
     spoiled("DELETE FROM outbox WHERE job_id = 'fresh'", &["first message"], false).await;
-    spoiled("UPDATE job SET status = 1, finish_time = 1 WHERE job_id = 'dependent'", &["count", "outbox entries", "prerequisites"], true)
-        .await;
+    spoiled(
+        "UPDATE job SET status = 1, finish_time = 1 WHERE job_id = 'dependent'",
+        &["count", "outbox entries", "prerequisites"],
+        true,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -125,7 +145,11 @@ async fn a_job_that_should_be_complete_is_completed_and_releases() {
         let (_, bytes) = tree.drain().records.into_iter().next().expect("the job's own record");
         bytes
     };
-    sqlx::query("UPDATE job SET progress = $1 WHERE job_id = 'stuck'").bind(bytes).execute(&pool).await.expect("spoil");
+    sqlx::query("UPDATE job SET progress = $1 WHERE job_id = 'stuck'")
+        .bind(bytes)
+        .execute(&pool)
+        .await
+        .expect("spoil");
     let names: Vec<String> = verify(&store, true).await.into_iter().map(|drift| drift.what).collect();
     assert!(names.contains(&"status".to_owned()), "{names:?}");
     assert_eq!(verify(&store, false).await, []);
@@ -142,7 +166,10 @@ async fn a_damaged_job_is_set_aside_and_its_neighbours_go_on() {
     dispatch(&store, 1).await;
     record(&store, &[complete("damaged", ".1"), complete("healthy", ".1")], 2).await;
     let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
-    sqlx::query("UPDATE job SET progress = '\\x63' WHERE job_id = 'damaged'").execute(&pool).await.expect("spoil");
+    sqlx::query("UPDATE job SET progress = '\\x63' WHERE job_id = 'damaged'")
+        .execute(&pool)
+        .await
+        .expect("spoil");
     record(&store, &[complete("damaged", ".2*"), complete("healthy", ".2*")], 3).await;
     let status = |name| job_conformance::store::fixture::status(&store, name);
     assert_eq!(status("healthy").await, JobStatus::Completed);

@@ -167,4 +167,3 @@ pub async fn publish_one(queue: &dyn TaskQueue, name: &str, body: impl Into<byte
     let publishing = queue.publish(vec![Publication::new(name, body)]);
     within("a publish", publishing).await.unwrap().remove(0)
 }
-

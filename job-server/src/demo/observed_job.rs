@@ -14,10 +14,14 @@ const QUIET_MAX: Duration = Duration::from_secs(5);
 pub(super) struct ObservedJob {
     pub(super) id: &'static str,
     pub(super) latest: Option<JobView>,
+    /// The highest percentage seen, which is what is shown.
+    highest: Option<f64>,
+    /// By how much a percentage may be too high while parts of the job are being split.
+    guess: f64,
     changed: Timestamp,
 }
 
-/// The percentage of a job went down although its size was known.
+/// The percentage of a job went down by more than a part of unknown size explains.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Fall {
     pub(super) job: &'static str,
@@ -33,13 +37,21 @@ impl std::fmt::Display for Fall {
 
 impl ObservedJob {
     pub(super) const fn new(id: &'static str, now: Timestamp) -> Self {
-        Self { id, latest: None, changed: now }
+        Self { id, latest: None, highest: None, guess: 0.0, changed: now }
+    }
+
+    /// A part of a job whose size is not known yet counts as nearly complete with its first subtasks, and corrects itself
+    /// later: `percentage` is what the parts that are being split at once may be worth.
+    pub(super) const fn with_guess(mut self, percentage: f64) -> Self {
+        self.guess = percentage;
+        self
     }
 
     /// Takes in an answer; says so when it is behind an earlier one.
     pub(super) fn observe(&mut self, answer: JobView, now: Timestamp) -> Option<Fall> {
-        let (before, after) = (self.percentage(), percentage(&answer));
-        let fell = before.zip(after).filter(|(before, after)| after < before);
+        let percentage = percentage(&answer);
+        let fell = self.highest.zip(percentage).filter(|(highest, now)| *now < highest - self.guess);
+        self.highest = self.highest.into_iter().chain(percentage).reduce(f64::max);
         if self.latest.as_ref() != Some(&answer) {
             self.changed = now;
             self.latest = Some(answer);
@@ -47,9 +59,9 @@ impl ObservedJob {
         fell.map(|(from, to)| Fall { job: self.id, from, to })
     }
 
-    /// How far it is; unknown while it is still being split, when any figure would only be a guess.
-    pub(super) fn percentage(&self) -> Option<f64> {
-        self.latest.as_ref().and_then(percentage)
+    /// How far it is; unknown while it is still being split, when any figure would only be a guess. Never falls.
+    pub(super) const fn percentage(&self) -> Option<f64> {
+        self.highest
     }
 
     /// Whether nothing more will happen. A job fails with its first failed subtask, and the others go on.
@@ -57,6 +69,8 @@ impl ObservedJob {
         let Some(answer) = &self.latest else { return false };
         match answer.status.as_str() {
             "Completed" | "Cancelled" => true,
+            // Its own task failed, or a job that it waited for.
+            "Failed" if answer.subtasks.failed == 0 => true,
             "Failed" => match answer.subtasks.total {
                 Some(total) => answer.subtasks.completed + answer.subtasks.failed >= total,
                 None => now.since(self.changed) >= QUIET_MAX,
@@ -103,6 +117,15 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_unknown_size_may_correct_itself() {
+        let mut job = ObservedJob::new("j", START).with_guess(1.0);
+        job.observe(answer("Active", 20.5, Some(100), 20, 0), START);
+        assert_eq!(job.observe(answer("Active", 20.1, Some(100), 20, 0), START), None);
+        assert_eq!(job.percentage(), Some(20.5), "what is shown does not fall");
+        assert!(job.observe(answer("Active", 19.0, Some(100), 20, 0), START).is_some());
+    }
+
+    #[test]
     fn a_failed_job_is_over_when_its_other_subtasks_are() {
         let mut job = ObservedJob::new("j", START);
         job.observe(answer("Failed", 30.0, Some(3), 1, 1), START);
@@ -113,9 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_job_of_unknown_size_is_over_when_it_is_quiet() {
+    fn a_job_without_failed_subtasks_failed_as_a_whole() {
         let mut job = ObservedJob::new("j", START);
         job.observe(answer("Failed", 0.0, None, 0, 0), START);
+        assert!(job.is_over(START));
+    }
+
+    #[test]
+    fn a_failed_job_of_unknown_size_is_over_when_it_is_quiet() {
+        let mut job = ObservedJob::new("j", START);
+        job.observe(answer("Failed", 0.0, None, 0, 1), START);
         assert!(!job.is_over(START.saturating_add(Duration::from_secs(4))));
         assert!(job.is_over(START.saturating_add(Duration::from_secs(5))));
     }

@@ -47,15 +47,18 @@ impl Stage {
         Ok(Self { client: Client::new(address, PARTITION), clock, serving, shutdown })
     }
 
+    /// A job to watch, of which nothing is known yet.
+    pub(super) fn observed(&self, id: &'static str) -> ObservedJob {
+        ObservedJob::new(id, self.clock.now())
+    }
+
     /// Shows jobs until all of them are over.
     pub(super) async fn watch(
         &self,
-        jobs: &[&'static str],
+        jobs: Vec<ObservedJob>,
         note: impl Fn(&ObservedJob) -> String,
     ) -> anyhow::Result<Watched> {
-        let now = self.clock.now();
-        let mut watched =
-            Watched { jobs: jobs.iter().map(|id| ObservedJob::new(id, now)).collect(), falls: Vec::new() };
+        let mut watched = Watched { jobs, falls: Vec::new() };
         let mut screen = Screen::new(&watched.jobs);
         loop {
             for (at, job) in watched.jobs.iter_mut().enumerate() {

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::memory_use::peak_resident_bytes;
 use super::observed_job::ObservedJob;
 use super::stage::{Stage, Watched, host};
-use super::synthetic::{ItemWorker, RANGE_BATCH, RangeSplitter, Tally, range};
+use super::synthetic::{ItemWorker, RANGE_BATCH, Range, RangeSplitter, Tally};
 use super::table::grouped;
 use super::{DemoArgs, EXIT_INTERRUPTED};
 
@@ -33,7 +33,7 @@ pub(super) async fn run(items: u64, args: &DemoArgs, interrupt: &Shutdown) -> an
     let workers = args.workers.get();
     let stage =
         Stage::start(Arc::new(MemoryStore::new()), Arc::new(MemoryQueue::with_options(options)), |engine| {
-            // One splitter at a time is enough to keep the items' queue full.
+            // One is enough to keep the items' queue full.
             host(engine, SPLIT_QUEUE, 1, |runner| {
                 runner.register(BatchWorker::new().with_plugin(RangeSplitter))
             })?;
@@ -42,6 +42,7 @@ pub(super) async fn run(items: u64, args: &DemoArgs, interrupt: &Shutdown) -> an
         })
         .await?;
     println!("{} items; the job is at {}", grouped(items), stage.client.job_url(JOB));
+    let range = Range::of(items);
     let clock = SystemClock::new();
     let started = clock.now();
     let note = |_: &ObservedJob| {
@@ -49,8 +50,8 @@ pub(super) async fn run(items: u64, args: &DemoArgs, interrupt: &Shutdown) -> an
         format!("{} items, {}/s", grouped(tally.items()), grouped(rate))
     };
     let play = async {
-        stage.client.create(JOB, &job(items)).await?;
-        stage.watch(&[JOB], note).await
+        stage.client.create(JOB, &job(range)).await?;
+        stage.watch(vec![stage.observed(JOB).with_guess(guess(range))], note).await
     };
     let watched = tokio::select! {
         watched = play => watched?,
@@ -81,14 +82,20 @@ pub(super) async fn run(items: u64, args: &DemoArgs, interrupt: &Shutdown) -> an
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn job(items: u64) -> serde_json::Value {
+/// What two batches are worth: the one in the splitter's hands, and the one whose end may not be recorded yet.
+fn guess(range: Range) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "at most ten thousand")]
+    range.batches().map_or(0.0, |batches| 200.0 / batches as f64)
+}
+
+fn job(range: Range) -> serde_json::Value {
     json!({
         "name": "Synthetic items",
         "task": {
             "taskClassifier": BATCH_KIND,
             "taskApiVersion": 1,
             "taskData": {
-                "batchDefinition": range(0, items),
+                "batchDefinition": range.to_string(),
                 "batchType": RANGE_BATCH,
                 "targetPipe": ITEM_QUEUE,
             },

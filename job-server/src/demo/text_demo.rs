@@ -53,7 +53,8 @@ pub(super) async fn run(args: &DemoArgs, interrupt: &Shutdown) -> anyhow::Result
     println!("The API is at {}\n", stage.client.jobs_url());
     let play = async {
         submit(&stage, &args.glob).await?;
-        stage.watch(&[CHECK, DETECT, COUNT, REPORT], |_| String::new()).await
+        let jobs = [CHECK, DETECT, COUNT, REPORT].map(|job| stage.observed(job));
+        stage.watch(jobs.into(), |_| String::new()).await
     };
     let watched = tokio::select! {
         watched = play => watched?,

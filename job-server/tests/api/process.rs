@@ -88,15 +88,22 @@ fn wrong_settings_stop_the_start_with_a_sentence() {
         (&["serve", "--store", "oracle://u:secret@h"], "a store of the kind \"oracle\" is not known"),
         (&["serve", "--listen", "0.0.0.0:0"], "--allow-unauthenticated"),
         (&["frobnicate"], "unrecognized subcommand"),
-        (&["serve", "--page-size", "-1"], "--page-size"),
+        (&["serve", "--page-size=-1"], "--page-size"),
     ] {
         let output = output(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(said(&output).contains(expected), "{arguments:?}: {}", said(&output));
         assert!(!said(&output).contains("secret"), "{}", said(&output));
     }
-    let output = command(&["serve"]).env("JOB_SERVICE_DATABASE_HOST", "db").output().unwrap();
-    assert!(said(&output).contains("JOB_SERVICE_DATABASE_HOST"), "{}", said(&output));
+    // Nothing listens there: a store that was named is never replaced by the one in memory.
+    let unreachable = command(&["serve", "--listen", "127.0.0.1:0"])
+        .envs([("JOB_SERVICE_DATABASE_HOST", "127.0.0.1"), ("JOB_SERVICE_DATABASE_PORT", "1")])
+        .env("JOB_SERVICE_DATABASE_PASSWORD", "secret")
+        .output()
+        .unwrap();
+    assert_eq!(unreachable.status.code(), Some(2));
+    assert!(said(&unreachable).contains("the store cannot be used"), "{}", said(&unreachable));
+    assert!(!said(&unreachable).contains("secret"), "{}", said(&unreachable));
 }
 
 #[test]

@@ -174,7 +174,8 @@ async fn concurrent(bench: &Bench, connections: usize, count: usize, same_job: b
     let fresh = bench.fresh().await;
     let store = connect(&fresh.url, connections as u32).await;
     warm_up(&store, connections).await;
-    let names: Vec<String> = (0..connections).map(|n| format!("job-{}", if same_job { 0 } else { n })).collect();
+    let names: Vec<String> =
+        (0..connections).map(|n| format!("job-{}", if same_job { 0 } else { n })).collect();
     let unique: std::collections::BTreeSet<&String> = names.iter().collect();
     create(&*store, unique.iter().map(|name| job(name)).collect(), at(0)).await;
     fresh.settle_down().await;
@@ -199,8 +200,7 @@ async fn concurrent(bench: &Bench, connections: usize, count: usize, same_job: b
     for name in unique {
         assert_complete(&*store, &key(name)).await;
     }
-    let rate = count as f64 / took.as_secs_f64();
-    rate
+    count as f64 / took.as_secs_f64()
 }
 
 /// Every connection is open and knows its statements before anything is measured.

@@ -21,7 +21,8 @@ const SECTIONS: [&str; 6] = ["completions", "creation", "prerequisites", "readin
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let scale = if arguments.iter().any(|argument| argument == "--quick") { Scale::Quick } else { Scale::Full };
+    let scale =
+        if arguments.iter().any(|argument| argument == "--quick") { Scale::Quick } else { Scale::Full };
     let chosen: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--")).collect();
     if let Some(unknown) = chosen.iter().find(|section| !SECTIONS.contains(section)) {
@@ -29,12 +30,15 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let wanted = |section| chosen.is_empty() || chosen.contains(&section);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let repeats = if arguments.iter().any(|argument| argument == "--once") { 1 } else { 5 };
         let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only=")).map(str::to_owned);
-        let bench = Bench::start(scale, repeats, only).await;
+        let bench = Bench::start(scale, repeats, only);
         if wanted("completions") {
             completions::run(&bench).await;
         }

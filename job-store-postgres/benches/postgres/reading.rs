@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
-use job_core::query::{Cursor, Filter, JobQuery, PercentageTest, Selection, SortValue, StatusType, TextKey, TextTest};
 use job_core::query::Comparison;
+use job_core::query::{
+    Cursor, Filter, JobQuery, PercentageTest, Selection, SortValue, StatusType, TextKey, TextTest,
+};
 use job_core::store::{JobStore, TaskReport};
 use job_core::{JobKey, PartitionId};
 
@@ -70,7 +72,10 @@ async fn lists(store: &dyn JobStore, present: usize) {
         ("by prefix, 1 in 10", Selection { id_prefix: "filler-3".into(), ..Selection::default() }),
         ("by prefix, 1 in 10,000", Selection { id_prefix: "filler-31234".into(), ..Selection::default() }),
         ("by filter on the name, one", filtered(Filter::Text(TextKey::Name, equal("Job 4711")))),
-        ("by filter on the name, a prefix, 1 in 100", filtered(Filter::Text(TextKey::Name, TextTest::Like("Job 47*".into())))),
+        (
+            "by filter on the name, a prefix, 1 in 100",
+            filtered(Filter::Text(TextKey::Name, TextTest::Like("Job 47*".into()))),
+        ),
         (
             "by filter on label and percentage",
             filtered(Filter::And(vec![
@@ -86,7 +91,17 @@ async fn lists(store: &dyn JobStore, present: usize) {
         })
         .await;
     }
-    for sort in ["jobId:asc", "name:desc", "description:desc", "externalData:asc", "lastUpdateTime:desc", "status:desc", "percentageComplete:desc", "labels.tenant:desc", "labels.batch:asc"] {
+    for sort in [
+        "jobId:asc",
+        "name:desc",
+        "description:desc",
+        "externalData:asc",
+        "lastUpdateTime:desc",
+        "status:desc",
+        "percentageComplete:desc",
+        "labels.tenant:desc",
+        "labels.batch:asc",
+    ] {
         let query = JobQuery { sort: sort.parse().expect("a sort"), ..query(Selection::default(), 25) };
         latencies(&format!("list sorted by {sort}"), 5.0, 0.5, 100, async || {
             store.list(&query).await.expect("list");

@@ -35,7 +35,7 @@ pub(crate) struct Fresh {
 }
 
 impl Bench {
-    pub(crate) async fn start(scale: Scale, repeats: usize, only: Option<String>) -> Self {
+    pub(crate) fn start(scale: Scale, repeats: usize, only: Option<String>) -> Self {
         let (url, server) = match std::env::var("DATABASE_URL") {
             Ok(url) => (url, None),
             Err(_) => {
@@ -77,7 +77,9 @@ impl Bench {
 
 pub(crate) async fn connect(url: &str, connections: u32) -> Arc<PostgresStore> {
     let options = PostgresOptions::new(url).expect("a valid URL").with_pool_size(connections);
-    Arc::new(PostgresStore::connect(options, Arc::new(SystemClock::new())).await.expect("the server is there"))
+    Arc::new(
+        PostgresStore::connect(options, Arc::new(SystemClock::new())).await.expect("the server is there"),
+    )
 }
 
 impl Fresh {
@@ -122,11 +124,7 @@ pub(crate) async fn create(store: &dyn JobStore, jobs: Vec<NewJob>, now: Timesta
 }
 
 pub(crate) fn complete(job: &JobKey, task: &str) -> TaskReport {
-    TaskReport {
-        job: job.clone(),
-        task: task.parse().expect("a valid task"),
-        event: ReportEvent::Complete,
-    }
+    TaskReport { job: job.clone(), task: task.parse().expect("a valid task"), event: ReportEvent::Complete }
 }
 
 /// The same order in every run.

@@ -25,8 +25,8 @@ use job_core::{AcceptedJob, Error, ErrorKind, Fingerprint, JobKey, Result, Times
 use sqlx::{PgConnection, Row};
 
 use crate::error;
-use crate::step::{Form, Runner, Step, Trouble};
 use crate::numbers::Numbers;
+use crate::step::{Form, Runner, Step, Trouble};
 use dependent::CreateDependent;
 use insert::NewRow;
 

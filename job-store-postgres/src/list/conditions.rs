@@ -308,7 +308,8 @@ mod tests {
             TextTest::NotLike(poison.clone()),
             TextTest::Compare(Comparison::Less, poison.clone()),
         ];
-        let texts = keys.iter().flat_map(|key| tests.iter().map(|test| Filter::Text(key.clone(), test.clone())));
+        let texts =
+            keys.iter().flat_map(|key| tests.iter().map(|test| Filter::Text(key.clone(), test.clone())));
         let selection = Selection {
             id_prefix: poison.clone(),
             labels_exist: vec![poison],

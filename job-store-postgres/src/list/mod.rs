@@ -4,22 +4,29 @@
 //! for, and is put together from fixed fragments by `conditions` and `page`; every value is bound.
 
 mod conditions;
+mod narrowing;
 mod order;
 mod page;
 
 use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
-use job_core::query::{JobPage, JobQuery, Selection};
+use job_core::query::{JobPage, JobQuery, Selection, SortField};
 use job_core::{Job, JobId, JobStatus, PartitionId, Result};
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 
+use page::Way;
+
 use crate::job_rows::JobRow;
+use crate::options::ListingEffort;
 use crate::read::{self, select_jobs};
 use crate::status_code;
 use crate::step::{Form, Step, Trouble};
 
-pub(crate) struct List<'a>(pub(crate) &'a JobQuery);
+pub(crate) struct List<'a> {
+    pub(crate) query: &'a JobQuery,
+    pub(crate) effort: ListingEffort,
+}
 
 #[async_trait]
 impl Step for List<'_> {
@@ -28,13 +35,37 @@ impl Step for List<'_> {
     const FORM: Form = Form::Statement;
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<JobPage, Trouble> {
-        let query = self.0;
+        let (query, ListingEffort { few, walked }) = (self.query, self.effort);
+        let mut narrowings = narrowing::narrowings(&query.selection);
+        narrowings.retain(|narrowing| !page::is_walked_along(query, narrowing));
+        let narrowest = narrowing::narrowest(connection, query.partition.as_str(), narrowings, few).await?;
+        match narrowest {
+            None => self.read(connection, Way::Walk { candidates: i64::MAX }).await,
+            // An order by label is in two parts, of which the second must not begin before the first has ended.
+            Some((narrowing, count)) if count <= few || matches!(query.sort.field, SortField::Label(_)) => {
+                self.read(connection, Way::Gather(&narrowing)).await
+            }
+            Some((narrowing, _)) => {
+                let page = self.read(connection, Way::Walk { candidates: walked }).await?;
+                // A page that is full is right, however few candidates it took.
+                if page.next.is_some() {
+                    return Ok(page);
+                }
+                self.read(connection, Way::Gather(&narrowing)).await
+            }
+        }
+    }
+}
+
+impl List<'_> {
+    async fn read(&self, connection: &mut PgConnection, way: Way<'_>) -> Result<JobPage, Trouble> {
+        let query = self.query;
         let direction = order::direction(query.sort.direction);
         let mut sql = QueryBuilder::new("WITH page AS MATERIALIZED (SELECT ");
         sql.push_bind(query.partition.as_str().to_owned());
         sql.push("::text AS partition_id, job_id, row_number() OVER (ORDER BY part, value");
         sql.push(direction.word).push(", within").push(direction.word).push(", job_id) AS place FROM (");
-        page::push(&mut sql, query);
+        page::push(&mut sql, query, way);
         sql.push(") found) ");
         sql.push(select_jobs!("page k"));
         let rows = sql.build().persistent(false).fetch_all(connection).await?;
@@ -64,8 +95,8 @@ impl Step for Count<'_> {
     const FORM: Form = Form::Statement;
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Self::Output, Trouble> {
-        let by_status_alone = *self.selection
-            == Selection { status_type: self.selection.status_type, ..Selection::default() };
+        let by_status_alone =
+            *self.selection == Selection { status_type: self.selection.status_type, ..Selection::default() };
         let mut sql = if by_status_alone { self.over_counts() } else { self.over_jobs() };
         let rows = sql.build().persistent(false).fetch_all(connection).await?;
         let counts = rows.iter().map(|row| {
@@ -78,7 +109,8 @@ impl Step for Count<'_> {
 
 impl Count<'_> {
     fn over_counts(&self) -> QueryBuilder<Postgres> {
-        let mut sql = QueryBuilder::new("SELECT status, sum(jobs)::bigint FROM job_count WHERE partition_id = ");
+        let mut sql =
+            QueryBuilder::new("SELECT status, sum(jobs)::bigint FROM job_count WHERE partition_id = ");
         sql.push_bind(self.partition.as_str().to_owned());
         sql.push(" AND status = ANY(").push_bind(conditions::codes(conditions::statuses(self.selection)));
         sql.push(") GROUP BY status");
@@ -86,8 +118,9 @@ impl Count<'_> {
     }
 
     fn over_jobs(&self) -> QueryBuilder<Postgres> {
-        let mut sql =
-            QueryBuilder::new("SELECT g.status, count(*) FROM (SELECT job_no, job_id, status FROM job WHERE partition_id = ");
+        let mut sql = QueryBuilder::new(
+            "SELECT g.status, count(*) FROM (SELECT job_no, job_id, status FROM job WHERE partition_id = ",
+        );
         sql.push_bind(self.partition.as_str().to_owned());
         conditions::push_prefix_if_any(&mut sql, "job_id", &self.selection.id_prefix);
         sql.push(" OFFSET 0) g");
@@ -107,7 +140,8 @@ pub(crate) async fn ids_behind(
     after: Option<&JobId>,
     limit: usize,
 ) -> Result<Vec<JobId>, Trouble> {
-    let mut sql = QueryBuilder::new("SELECT g.job_id FROM (SELECT job_no, job_id FROM job WHERE partition_id = ");
+    let mut sql =
+        QueryBuilder::new("SELECT g.job_id FROM (SELECT job_no, job_id FROM job WHERE partition_id = ");
     sql.push_bind(partition.as_str().to_owned());
     sql.push(" AND job_id > ").push_bind(after.map_or("", JobId::as_str).to_owned());
     conditions::push_prefix_if_any(&mut sql, "job_id", &selection.id_prefix);

@@ -82,10 +82,9 @@ pub(super) fn bound(field: &SortField, value: &SortValue) -> Bound {
     };
     match field {
         SortField::CreateTime | SortField::Status => Bound::Number { group: number, within: 0 },
-        SortField::LastUpdateTime => Bound::Number {
-            group: update_group(job_core::Timestamp::from_millis(number)),
-            within: number,
-        },
+        SortField::LastUpdateTime => {
+            Bound::Number { group: update_group(job_core::Timestamp::from_millis(number)), within: number }
+        }
         SortField::PercentageComplete => Bound::Number {
             group: match u16::try_from(number) {
                 Ok(hundredths) if hundredths <= 10_000 => i64::from(percentage_group(hundredths)),

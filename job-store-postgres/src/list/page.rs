@@ -5,22 +5,51 @@ use job_core::query::{Cursor, Filter, JobQuery, Selection, SortField, TextKey, T
 use sqlx::{Postgres, QueryBuilder};
 
 use super::conditions::{self, Needs};
+use super::narrowing::Narrowing;
 use super::order::{Bound, Direction, Order, Shape, Table, bound, direction, order};
 use crate::sort_key::{ABSENT, SortKey};
 
+/// How candidates are found.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way<'a> {
+    /// In the order of the listing, at most so many of them.
+    Walk { candidates: i64 },
+    /// A few, then sorted.
+    Gather(&'a Narrowing),
+}
+
+/// What a walk along the order of the listing uses by itself; the rest of what narrows the selection may do better.
+pub(super) fn is_walked_along(query: &JobQuery, narrowing: &Narrowing) -> bool {
+    query.sort.field == SortField::CreateTime
+        && match (lanes(&query.selection), narrowing) {
+            (Some(Lanes::Statuses(_)), Narrowing::Statuses(_)) => true,
+            (Some(Lanes::LabelKey(_)), Narrowing::LabelKeys(_)) => true,
+            (Some(Lanes::LabelValues(key, _)), Narrowing::LabelValues(other, _)) => key == other,
+            _ => false,
+        }
+}
+
 /// Appends a query of (`job_id`, `value`, `within`, `part`), in which these three say the order.
-pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &JobQuery) {
+pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &JobQuery, way: Way<'_>) {
     let page = Page {
         query,
         order: order(&query.sort.field),
         direction: direction(query.sort.direction),
         after: query.after.as_ref().map(|cursor| (bound(&query.sort.field, &cursor.value), cursor)),
         needs: conditions::needs(&query.selection),
+        candidates: match way {
+            Way::Walk { candidates } => candidates,
+            Way::Gather(_) => i64::MAX,
+        },
     };
+    if let Way::Gather(narrowing) = way {
+        return page.push_gathered(sql, narrowing);
+    }
     match (&query.sort.field, page.order.shape) {
         (SortField::CreateTime, _) => match lanes(&query.selection) {
-            Some(lanes) => page.push_lanes(sql, &lanes),
-            None => page.push_walk(sql),
+            // A lane that gave up early would hide what belongs before the others' rows.
+            Some(lanes) if page.candidates == i64::MAX || lanes.count() == 1 => page.push_lanes(sql, &lanes),
+            _ => page.push_walk(sql),
         },
         (SortField::Label(key), _) => page.push_label(sql, key),
         (_, Shape::Walk) => page.push_walk(sql),
@@ -36,6 +65,16 @@ enum Lanes<'a> {
     Statuses(Vec<i16>),
     LabelKey(&'a str),
     LabelValues(&'a str, Vec<Vec<u8>>),
+}
+
+impl Lanes<'_> {
+    fn count(&self) -> usize {
+        match self {
+            Self::Statuses(statuses) => statuses.len(),
+            Self::LabelKey(_) => 1,
+            Self::LabelValues(_, values) => values.len(),
+        }
+    }
 }
 
 fn lanes(selection: &Selection) -> Option<Lanes<'_>> {
@@ -60,6 +99,8 @@ struct Page<'a> {
     direction: Direction,
     after: Option<(Bound, &'a Cursor)>,
     needs: Needs,
+    /// How many rows to look at before giving up.
+    candidates: i64,
 }
 
 impl Page<'_> {
@@ -135,7 +176,7 @@ impl Page<'_> {
         }
         sql.push(" ORDER BY ").push(group).push(self.direction.word);
         sql.push(", ").push(within).push(self.direction.word);
-        sql.push(", job_id OFFSET 0)");
+        sql.push(", job_id LIMIT ").push_bind(self.candidates).push(")");
     }
 
     /// What the conditions need besides the candidate `g`, looked up for one candidate after the other.
@@ -207,7 +248,8 @@ impl Page<'_> {
         let push_first = |sql: &mut QueryBuilder<Postgres>| {
             sql.push(" ORDER BY ").push(group).push(self.direction.word).push(" LIMIT 1)");
         };
-        sql.push("SELECT g.job_id, g.value, g.within, 0 AS part FROM (WITH RECURSIVE s AS (SELECT (SELECT ");
+        sql.push("SELECT g.job_id, g.value, g.within, 0 AS part FROM (SELECT g.* FROM (");
+        sql.push("WITH RECURSIVE s AS (SELECT (SELECT ");
         sql.push(group).push(" FROM ");
         self.push_table(sql, table);
         push_label(sql);
@@ -243,15 +285,59 @@ impl Page<'_> {
             self.push_behind_in_group(sql, bound, cursor);
             sql.push(")");
         }
-        sql.push(" ORDER BY within").push(self.direction.word).push(", job_id OFFSET 0)) g");
+        sql.push(" ORDER BY within").push(self.direction.word).push(", job_id OFFSET 0)) g LIMIT ");
+        sql.push_bind(self.candidates).push(") g");
         self.push_selected(sql, self.needs);
+    }
+
+    /// A few candidates, each looked up, and what is selected of them sorted.
+    fn push_gathered(&self, sql: &mut QueryBuilder<Postgres>, narrowing: &Narrowing) {
+        let Order { table, group, within, .. } = self.order;
+        let partition = self.query.partition.as_str();
+        sql.push("SELECT job_id, value, within, 0 AS part FROM (SELECT g.job_id, ");
+        match table {
+            // What is within a group is a column of one table only.
+            Table::Job => sql.push("j.").push(group).push("::bigint AS value, ").push(within),
+            Table::Detail => sql.push("d.").push(group).push(" AS value, ").push(within),
+            Table::Label => sql.push("coalesce(l.value_key, '\\xff') AS value, coalesce(l.value_rest, '')"),
+        };
+        sql.push(" AS within FROM (");
+        narrowing.push(sql, partition);
+        sql.push(" OFFSET 0) g");
+        let needs = Needs {
+            detail: self.needs.detail || table != Table::Job,
+            job: self.needs.job || table == Table::Job,
+        };
+        push_look_ups(sql, partition, needs);
+        if let SortField::Label(key) = &self.query.sort.field {
+            sql.push(" LEFT JOIN LATERAL (SELECT value_key, value_rest FROM job_label WHERE job_label.partition_id = ");
+            sql.push_bind(partition.to_owned())
+                .push(" AND job_label.label_key = ")
+                .push_bind(key.replace('\0', ""));
+            sql.push(" AND job_label.create_time = d.create_time AND job_label.job_no = g.job_no OFFSET 0) l ON true");
+        }
+        sql.push(" WHERE true");
+        conditions::push(sql, &self.query.selection);
+        sql.push(") gathered");
+        if let Some((bound, cursor)) = &self.after {
+            sql.push(" WHERE value").push(self.direction.behind);
+            self.push_group_bound(sql, bound);
+            sql.push(" OR value = ");
+            self.push_group_bound(sql, bound);
+            sql.push(" AND (within").push(self.direction.behind);
+            self.push_within_bound(sql, bound);
+            sql.push(" OR within = ");
+            self.push_within_bound(sql, bound);
+            sql.push(" AND job_id > ").push_bind(cursor.job.as_str().to_owned()).push(")");
+        }
+        self.push_order(sql);
+        self.push_limit(sql);
     }
 
     /// Jobs with the label, and before or behind them those without.
     fn push_label(&self, sql: &mut QueryBuilder<Postgres>, key: &str) {
         let is_ascending = self.direction.first == "min";
-        let cursor_is_absent =
-            matches!(&self.after, Some((Bound::Text { group, .. }, _)) if group == ABSENT);
+        let cursor_is_absent = matches!(&self.after, Some((Bound::Text { group, .. }, _)) if group == ABSENT);
         let with = !(cursor_is_absent && is_ascending);
         let without = self.after.is_none() || cursor_is_absent || is_ascending;
         let push_with = |sql: &mut QueryBuilder<Postgres>| {
@@ -269,7 +355,7 @@ impl Page<'_> {
             if let Some((_, cursor)) = self.after.as_ref().filter(|_| cursor_is_absent) {
                 sql.push(" AND job_id > ").push_bind(cursor.job.as_str().to_owned());
             }
-            sql.push(" ORDER BY job_id OFFSET 0) g");
+            sql.push(" ORDER BY job_id LIMIT ").push_bind(self.candidates).push(") g");
             self.push_selected(sql, Needs { detail: true, ..self.needs });
             sql.push(" AND (d.labels ->> ").push_bind(key.replace('\0', "")).push(") IS NULL)");
         };

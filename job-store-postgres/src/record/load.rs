@@ -44,7 +44,11 @@ pub(super) async fn load(
         }
         if row.has_progress_rows && !broken.contains_key(&row.job_no) {
             let tasks: Vec<&TaskId> = places.iter().map(|place| &record.reports[*place].task).collect();
-            larger.push(Larger { row, footprint: Footprint::of(tasks.iter().map(|task| task.path())), tasks });
+            larger.push(Larger {
+                row,
+                footprint: Footprint::of(tasks.iter().map(|task| task.path())),
+                tasks,
+            });
         }
     }
     if !larger.is_empty() {

@@ -73,7 +73,8 @@ impl<'a> Record<'a> {
         }
         loop {
             let edges = dependents::closure(connection, roots.iter().copied()).await?;
-            let fresh: BTreeSet<JobKey> = edges.all_dependents().filter(|key| !rows.contains_key(key)).collect();
+            let fresh: BTreeSet<JobKey> =
+                edges.all_dependents().filter(|key| !rows.contains_key(key)).collect();
             let locked = match job_rows::lock(connection, &fresh, Lock::OutOfOrder).await {
                 Err(Trouble::Database(cause)) if error::is_lock_not_available(&cause) => {
                     self.also_lock.extend(fresh);

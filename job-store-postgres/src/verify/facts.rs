@@ -32,9 +32,9 @@ pub(super) struct Facts {
     pub(super) stowed: i64,
     pub(super) stowed_and_held: i64,
     /// `None` when the job's row in `job_detail` is missing.
-    pub(super) labels: Option<BTreeMap<String, Vec<u8>>>,
+    pub(super) labels: Option<BTreeMap<String, SortKey>>,
     /// The labels by which the job is found.
-    pub(super) indexed_labels: BTreeMap<String, Vec<u8>>,
+    pub(super) indexed_labels: BTreeMap<String, SortKey>,
 }
 
 /// The facts about locked jobs of one partition, by number.
@@ -56,7 +56,7 @@ pub(super) async fn read(
              (SELECT count(*) FROM outbox s WHERE s.stowed AND s.partition_id = $1 AND s.job_no = k.job_no) AS stowed,
              (SELECT count(*) FROM outbox s WHERE s.stowed AND s.partition_id = $1 AND s.job_no = k.job_no AND s.held)
                  AS stowed_and_held,
-             l.label_keys, l.label_values
+             l.label_keys, l.label_values, l.label_rests
          FROM unnest($2::bigint[], $3::text[]) AS k(job_no, job_id)
          CROSS JOIN LATERAL (
              SELECT hundredths, percentage_group, update_group FROM job
@@ -70,10 +70,10 @@ pub(super) async fn read(
              SELECT unmet, due_at, held, delay_millis FROM outbox WHERE outbox.id = k.job_no OFFSET 0
          ) o ON true
          CROSS JOIN LATERAL (
-             SELECT array_agg(x.label_key) AS label_keys, array_agg(x.value_key) AS label_values
+             SELECT array_agg(x.label_key) AS label_keys, array_agg(x.value_key) AS label_values, array_agg(x.value_rest) AS label_rests
              FROM jsonb_object_keys(d.labels) AS name(label_key)
              CROSS JOIN LATERAL (
-                 SELECT label_key, value_key FROM job_label
+                 SELECT label_key, value_key, value_rest FROM job_label
                  WHERE job_label.partition_id = $1 AND job_label.label_key = name.label_key
                    AND job_label.create_time = d.create_time AND job_label.job_no = k.job_no OFFSET 0
              ) x
@@ -99,12 +99,15 @@ fn facts(record: &sqlx::postgres::PgRow) -> Result<Facts, Trouble> {
     };
     let labels = if record.try_get("has_detail")? {
         let labels = read::labels(record.try_get("labels")?)?;
-        Some(labels.into_iter().map(|(key, value)| (key, SortKey::of(value.as_deref()).key)).collect())
+        Some(labels.into_iter().map(|(key, value)| (key, SortKey::of(value.as_deref()))).collect())
     } else {
         None
     };
     let keys: Option<Vec<String>> = record.try_get("label_keys")?;
     let values: Option<Vec<Vec<u8>>> = record.try_get("label_values")?;
+    let rests: Option<Vec<Option<Vec<u8>>>> = record.try_get("label_rests")?;
+    let sort_keys = values.unwrap_or_default().into_iter().zip(rests.unwrap_or_default());
+    let sort_keys = sort_keys.map(|(key, rest)| SortKey { key, rest });
     Ok(Facts {
         hundredths: record.try_get("hundredths")?,
         percentage_group: record.try_get("percentage_group")?,
@@ -117,6 +120,6 @@ fn facts(record: &sqlx::postgres::PgRow) -> Result<Facts, Trouble> {
         stowed: record.try_get("stowed")?,
         stowed_and_held: record.try_get("stowed_and_held")?,
         labels,
-        indexed_labels: keys.unwrap_or_default().into_iter().zip(values.unwrap_or_default()).collect(),
+        indexed_labels: keys.unwrap_or_default().into_iter().zip(sort_keys).collect(),
     })
 }

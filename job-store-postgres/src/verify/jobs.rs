@@ -1,6 +1,6 @@
 //! Checking jobs one by one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use crate::failures::FailureChanges;
 use crate::job_rows::{self, JobRow, Lock, percentage_group, update_group};
 use crate::progress_rows::{self, Broken, LoadedTree};
 use crate::record::{Decided, DecidedJob, LoadedJob, write};
+use crate::sort_key::SortKey;
 use crate::step::{Form, Step, Trouble};
 use crate::{dependents, outbox_rows};
 
@@ -71,7 +72,9 @@ async fn progress(
     let loaded = if row.state.status.keeps_progress() {
         progress_rows::load_all(connection, &row).await?
     } else {
-        if (row.progress.is_some() || facts.has_progress_rows) && report.note(&key, "progress", "kept", "dropped") {
+        if (row.progress.is_some() || facts.has_progress_rows)
+            && report.note(&key, "progress", "kept", "dropped")
+        {
             dropped.push(TaskPath::root());
             is_changed = true;
         }
@@ -99,12 +102,8 @@ fn own_columns(row: &mut JobRow, facts: &Facts, report: &mut Report) -> bool {
     let mut changed = report.compare(&key, "shown percentage", &facts.hundredths, &(hundredths as i16));
     changed |=
         report.compare(&key, "percentage group", &facts.percentage_group, &percentage_group(hundredths));
-    changed |= report.compare(
-        &key,
-        "update group",
-        &facts.update_group,
-        &update_group(row.state.last_update_time),
-    );
+    changed |=
+        report.compare(&key, "update group", &facts.update_group, &update_group(row.state.last_update_time));
     if report.compare(&key, "failure count", &row.failure_count, &facts.failures) {
         row.failure_count = facts.failures;
         row.needs_whole_write = true;
@@ -177,7 +176,9 @@ async fn follow_up(
     let partition = [key.partition.as_str()];
     let number = [row.job_no];
     match &facts.labels {
-        None => drop(report.note(key, "details", "missing", "stored")),
+        None => {
+            report.note(key, "details", "missing", "stored");
+        }
         Some(labels) if *labels != facts.indexed_labels => {
             if report.note(key, "labels", facts.indexed_labels.keys(), labels.keys()) {
                 index_labels(connection, row, labels).await?;
@@ -204,7 +205,9 @@ async fn follow_up(
     match facts.start {
         Some(start) => entry(connection, row, start, facts.edges, report).await?,
         // The message itself went with the entry, so there is nothing to repair it from.
-        None if !row.state.is_dispatched() => drop(report.note(key, "first message", "missing", "in the outbox")),
+        None if !row.state.is_dispatched() => {
+            report.note(key, "first message", "missing", "in the outbox");
+        }
         None => {}
     }
     Ok(())
@@ -239,7 +242,7 @@ async fn entry(
 async fn index_labels(
     connection: &mut PgConnection,
     row: &JobRow,
-    labels: &std::collections::BTreeMap<String, Vec<u8>>,
+    labels: &BTreeMap<String, SortKey>,
 ) -> Result<(), Trouble> {
     let keys: Vec<&str> = labels.keys().map(String::as_str).collect();
     sqlx::query(
@@ -252,15 +255,17 @@ async fn index_labels(
     .execute(&mut *connection)
     .await?;
     sqlx::query(
-        "INSERT INTO job_label (partition_id, label_key, value_key, job_id, create_time, job_no)
-         SELECT $1, k.label_key, k.value_key, $5, $3, $4 FROM unnest($2::text[], $6::bytea[]) AS k(label_key, value_key)",
+        "INSERT INTO job_label (partition_id, label_key, value_key, value_rest, job_id, create_time, job_no)
+         SELECT $1, k.label_key, k.value_key, k.value_rest, $5, $3, $4
+         FROM unnest($2::text[], $6::bytea[], $7::bytea[]) AS k(label_key, value_key, value_rest)",
     )
     .bind(row.key.partition.as_str())
     .bind(&keys)
     .bind(row.create_time.as_millis())
     .bind(row.job_no)
     .bind(row.key.job.as_str())
-    .bind(labels.values().map(Vec::as_slice).collect::<Vec<_>>())
+    .bind(labels.values().map(|value| value.key.as_slice()).collect::<Vec<_>>())
+    .bind(labels.values().map(|value| value.rest.as_deref()).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

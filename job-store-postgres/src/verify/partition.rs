@@ -85,10 +85,8 @@ impl VerifyPartition<'_> {
         strays: &Strays,
         report: &mut Report,
     ) -> Result<(), Trouble> {
-        let numbers: Vec<i64> = sqlx::query_scalar(strays.find)
-            .bind(self.partition.as_str())
-            .fetch_all(&mut *connection)
-            .await?;
+        let numbers: Vec<i64> =
+            sqlx::query_scalar(strays.find).bind(self.partition.as_str()).fetch_all(&mut *connection).await?;
         for number in &numbers {
             report.note(&self.key_of(*number)?, strays.what, "of no job", "of a job");
         }
@@ -139,7 +137,8 @@ impl VerifyPartition<'_> {
         .await?;
         let mut corrections: BTreeMap<i16, i64> = BTreeMap::new();
         for row in rows {
-            let (code, stored, counted): (i16, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let (code, stored, counted): (i16, i64, i64) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             if stored == counted {
                 continue;
             }

@@ -9,9 +9,8 @@ use testkit::TestDatabase;
 /// Other migrations need another template.
 fn template() -> String {
     let sql = migrations().iter().flat_map(|migration| migration.sql.bytes());
-    let hash = sql.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = sql
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("jobs_{hash:016x}")
 }
 
