@@ -430,7 +430,8 @@ impl FromStr for JobTaskId {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let (partition, id) = text.split_once(':').unwrap_or((DEFAULT_PARTITION, text));
         let (job, task) = match id.split_once('.') {
-            Some((job, task)) if !task.is_empty() => (job, task.parse()?),
+            // A task id alone may begin with a dot; here that would be a second one.
+            Some((job, task)) if !task.is_empty() && !task.starts_with('.') => (job, task.parse()?),
             Some(_) => return Err(IdError::Number(String::new())),
             None => (id, TaskId::root()),
         };
@@ -470,6 +471,7 @@ mod tests {
     fn malformed_task_ids_say_which_part_is_wrong() {
         for (text, expected) in [
             ("p:j.", IdError::Number(String::new())),
+            ("p:j..1", IdError::Number(String::new())),
             ("p:j.0", IdError::Number("0".into())),
             ("p:j.01", IdError::Number("01".into())),
             ("p:j.+1", IdError::Number("+1".into())),

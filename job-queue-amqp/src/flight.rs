@@ -16,12 +16,12 @@ use job_core::Timestamp;
 use job_core::queue::Publication;
 use lapin::message::BasicReturnMessage;
 use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use lapin::{Channel, Confirmation, PublisherConfirm};
 
 use crate::circuit::Circuits;
 use crate::control;
 use crate::error;
-use crate::headers::properties;
+use crate::headers::{properties, sent_id};
 use crate::window::Room;
 
 const DEFAULT_EXCHANGE: &str = "";
@@ -252,11 +252,9 @@ impl<'a> Flight<'a> {
 }
 
 fn is_same(message: &Publication, returned: &BasicReturnMessage) -> bool {
-    let id = |properties: &BasicProperties| properties.message_id().clone();
     message.queue == returned.routing_key.as_str()
         && message.body == returned.data
-        && properties(&message.headers, message.message_id.as_deref())
-            .is_ok_and(|sent| id(&sent) == id(&returned.properties))
+        && sent_id(message.message_id.as_deref()) == *returned.properties.message_id()
 }
 
 enum Stage<'a> {

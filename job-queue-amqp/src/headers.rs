@@ -30,10 +30,15 @@ pub(crate) fn properties(headers: &Headers, message_id: Option<&str>) -> Result<
         .with_content_type(CONTENT_TYPE.into())
         .with_delivery_mode(PERSISTENT)
         .with_headers(table);
-    Ok(match message_id.and_then(|id| ShortString::try_new(id).ok()) {
+    Ok(match sent_id(message_id) {
         Some(id) => properties.with_message_id(id),
         None => properties,
     })
+}
+
+/// The id as it is sent.
+pub(crate) fn sent_id(message_id: Option<&str>) -> Option<ShortString> {
+    message_id.and_then(|id| ShortString::try_new(id).ok())
 }
 
 /// The headers of a message that arrived, without those that are neither text nor a number nor a truth value.

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, stderr};
 
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::LogFormat;
@@ -11,8 +12,14 @@ use crate::config::LogFormat;
 /// # Errors
 /// When something else did before.
 pub(crate) fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<()> {
-    let builder =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(stderr).with_ansi(stderr().is_terminal());
+    // The drivers tell too much: lapin writes whole returned messages, sqlx every notice of the database. What matters of
+    // it the backends say themselves.
+    let drivers = level.min(LevelFilter::WARN);
+    let filter = EnvFilter::new(format!("{level},lapin=off,sqlx={drivers}"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
     let started = match format {
         LogFormat::Human => builder.try_init(),
         LogFormat::Json => {

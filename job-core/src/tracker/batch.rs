@@ -9,7 +9,8 @@ use super::TrackerSettings;
 use crate::clock::Timestamp;
 use crate::id::{JobKey, JobTaskId};
 use crate::message::{
-    JOB_TRACKING_CLASSIFIER, MESSAGE_VERSION, SourceInfo, TaskMessage, TaskStatus, set_aside,
+    HEADER_DELIVERY_COUNT, HEADER_RETRY, JOB_TRACKING_CLASSIFIER, MESSAGE_VERSION, SourceInfo, TaskMessage,
+    TaskStatus, set_aside,
 };
 use crate::queue::{Delivery, Publication};
 use crate::store::TaskReport;
@@ -144,5 +145,10 @@ fn forwarded(mut message: TaskMessage, delivery: &Delivery) -> Option<Publicatio
         message.tracking = None;
     }
     let to = message.to.clone()?;
-    Some(Publication { headers: delivery.headers.clone(), ..Publication::new(to, message.encode()) })
+    let mut publication = Publication::new(to, message.encode());
+    publication.headers.clone_from(&delivery.headers);
+    // What this queue counted says nothing about the next one.
+    publication.headers.remove(HEADER_DELIVERY_COUNT);
+    publication.headers.remove(HEADER_RETRY);
+    Some(publication)
 }

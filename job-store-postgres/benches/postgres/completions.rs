@@ -1,6 +1,7 @@
 //! Recording completions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use job_core::store::{JobStore, TaskReport};
 use job_core::{JobKey, JobStatus};
@@ -13,22 +14,20 @@ const BATCH: usize = 1_000;
 
 pub(crate) async fn run(bench: &Bench) {
     let full = bench.size(1_000_000, 20_000);
-    let append = measure_append(bench, full).await;
-    row("append, batches of 1,000", &format!("{} /s", append.shown()), "", None);
     if bench.wants("in order") {
-        in_order(bench, full, &append).await;
+        in_order(bench, full).await;
     }
     let mut flat = flat_tasks(full);
     shuffle(&mut flat);
-    one_job(bench, "shuffled over N = 10^6 flat", &flat, &append).await;
+    one_job(bench, "shuffled over N = 10^6 flat", &flat).await;
     let side = bench.size(1_000, 100);
     let nested: Vec<String> = (1..=side).flat_map(|a| nested_level(a, side)).collect();
-    one_job(bench, "1,000 x 1,000 nested, in order", &nested, &append).await;
+    one_job(bench, "1,000 x 1,000 nested, in order", &nested).await;
     let mut nested = nested;
     shuffle(&mut nested);
-    one_job(bench, "1,000 x 1,000 nested, shuffled", &nested, &append).await;
+    one_job(bench, "1,000 x 1,000 nested, shuffled", &nested).await;
     if bench.wants("spread") {
-        spread(bench, full, &append).await;
+        spread(bench, full).await;
     }
     if bench.wants("connections") {
         connections(bench).await;
@@ -50,14 +49,36 @@ fn nested_level(a: usize, side: usize) -> impl Iterator<Item = String> {
     (1..=side).map(move |b| format!(".{a}.{b}{}", star(b, side))).chain(parent)
 }
 
-async fn measure_append(bench: &Bench, count: usize) -> Series {
-    let fresh = bench.fresh().await;
-    let mut rates = Series::new();
-    for _ in 0..bench.repeats() {
-        yardstick::prepare(&fresh).await;
-        rates.rate(count, yardstick::append(&fresh.pool, count, BATCH).await);
+/// The yardstick on the same database a moment before, since a machine is not always equally fast.
+async fn append(bench: &Bench, fresh: &Fresh) -> f64 {
+    let count = bench.size(200_000, 20_000);
+    yardstick::prepare(fresh).await;
+    count as f64 / yardstick::append(&fresh.pool, count, BATCH).await.as_secs_f64()
+}
+
+/// Rates beside the yardstick's.
+struct Compared {
+    rates: Series,
+    appended: Series,
+    ratios: Series,
+}
+
+impl Compared {
+    fn new() -> Self {
+        Self { rates: Series::new(), appended: Series::new(), ratios: Series::new() }
     }
-    rates
+
+    fn add(&mut self, count: usize, took: Duration, append: f64) {
+        let rate = count as f64 / took.as_secs_f64();
+        self.rates.add(rate);
+        self.appended.add(append);
+        self.ratios.add(rate / append);
+    }
+
+    fn show(&self, work: &str) {
+        let beside = format!("append: {} /s", self.appended.shown());
+        row(work, &format!("{} /s", self.rates.shown()), &beside, Some(self.ratios.median()));
+    }
 }
 
 fn reports(job: &JobKey, tasks: &[String]) -> Vec<TaskReport> {
@@ -76,28 +97,29 @@ async fn assert_complete(store: &dyn JobStore, job: &JobKey) {
     assert_eq!(status, Some(JobStatus::Completed), "every completion must have been counted");
 }
 
-async fn in_order(bench: &Bench, full: usize, append: &Series) {
+async fn in_order(bench: &Bench, full: usize) {
     for count in [10_000, 100_000, full] {
         let tasks = flat_tasks(count);
-        let (mut rates, mut wal, mut bytes) = (Series::new(), Series::new(), Series::new());
+        let (mut compared, mut wal, mut bytes) = (Compared::new(), Series::new(), Series::new());
         for _ in 0..bench.repeats() {
             let fresh = bench.fresh().await;
             let job = key("the-job");
             create(&*fresh.store, vec![crate::setup::job("the-job")], at(0)).await;
             fresh.settle_down().await;
             let reports = reports(&job, &tasks);
+            let append = append(bench, &fresh).await;
             let before = yardstick::wal(&fresh.pool).await;
             // All but the last batch, to see what a job occupies before it is complete.
             let (most, last) = reports.split_at(reports.len() - BATCH);
             let ((), took) = timed(record(&*fresh.store, most)).await;
-            rates.rate(most.len(), took);
+            compared.add(most.len(), took, append);
             wal.add((yardstick::wal(&fresh.pool).await - before) / most.len() as f64);
             bytes.add(bytes_at_rest(&fresh).await / most.len() as f64);
             record(&*fresh.store, last).await;
             assert_complete(&*fresh.store, &job).await;
         }
         let work = format!("completions in order, one job, N = {count}");
-        row(&work, &format!("{} /s", rates.shown()), "append", Some(rates.median() / append.median()));
+        compared.show(&work);
         row(&work, &format!("{} bytes of WAL each", wal.shown()), "", None);
         row(&work, &format!("{} bytes at rest each", bytes.shown()), "", None);
     }
@@ -110,31 +132,32 @@ async fn bytes_at_rest(fresh: &Fresh) -> f64 {
     fresh.scalar(sql).await as f64
 }
 
-async fn one_job(bench: &Bench, what: &str, tasks: &[String], append: &Series) {
+async fn one_job(bench: &Bench, what: &str, tasks: &[String]) {
     if !bench.wants(what) {
         return;
     }
-    let (mut rates, mut wal) = (Series::new(), Series::new());
+    let (mut compared, mut wal) = (Compared::new(), Series::new());
     for _ in 0..bench.repeats() {
         let fresh = bench.fresh().await;
         let job = key("the-job");
         create(&*fresh.store, vec![crate::setup::job("the-job")], at(0)).await;
         fresh.settle_down().await;
         let reports = reports(&job, tasks);
+        let append = append(bench, &fresh).await;
         let before = yardstick::wal(&fresh.pool).await;
         let ((), took) = timed(record(&*fresh.store, &reports)).await;
-        rates.rate(reports.len(), took);
+        compared.add(reports.len(), took, append);
         wal.add((yardstick::wal(&fresh.pool).await - before) / reports.len() as f64);
         assert_complete(&*fresh.store, &job).await;
     }
-    row(what, &format!("{} /s", rates.shown()), "append", Some(rates.median() / append.median()));
+    compared.show(what);
     row(what, &format!("{} bytes of WAL each", wal.shown()), "", None);
 }
 
 /// One completion of each of 1,000 jobs in every batch.
-async fn spread(bench: &Bench, full: usize, append: &Series) {
+async fn spread(bench: &Bench, full: usize) {
     let each = full / BATCH;
-    let (mut rates, mut wal) = (Series::new(), Series::new());
+    let (mut compared, mut wal) = (Compared::new(), Series::new());
     for _ in 0..bench.repeats() {
         let fresh = bench.fresh().await;
         let keys: Vec<JobKey> = (0..BATCH).map(|n| key(&format!("job-{n}"))).collect();
@@ -143,31 +166,36 @@ async fn spread(bench: &Bench, full: usize, append: &Series) {
         let reports: Vec<TaskReport> = (1..=each)
             .flat_map(|n| keys.iter().map(move |key| complete(key, &format!(".{n}{}", star(n, each)))))
             .collect();
+        let append = append(bench, &fresh).await;
         let before = yardstick::wal(&fresh.pool).await;
         let ((), took) = timed(record(&*fresh.store, &reports)).await;
-        rates.rate(reports.len(), took);
+        compared.add(reports.len(), took, append);
         wal.add((yardstick::wal(&fresh.pool).await - before) / reports.len() as f64);
         assert_complete(&*fresh.store, &keys[7]).await;
     }
     let work = "spread evenly over 1,000 jobs";
-    row(work, &format!("{} /s", rates.shown()), "append", Some(rates.median() / append.median()));
+    compared.show(work);
     row(work, &format!("{} bytes of WAL each", wal.shown()), "", None);
 }
 
 /// Several connections on the same job, and each on its own, beside one connection.
 async fn connections(bench: &Bench) {
     let count = bench.size(200_000, 16_000);
-    let mut one = Series::new();
-    let (mut same, mut own) = (Series::new(), Series::new());
+    let (mut one, mut same, mut own) = (Series::new(), Series::new(), Series::new());
+    let (mut same_ratio, mut own_ratio) = (Series::new(), Series::new());
     for _ in 0..bench.repeats() {
-        one.add(concurrent(bench, 1, count, true).await);
-        same.add(concurrent(bench, 8, count, true).await);
-        own.add(concurrent(bench, 8, count, false).await);
+        let alone = concurrent(bench, 1, count, true).await;
+        let on_same = concurrent(bench, 8, count, true).await;
+        let on_own = concurrent(bench, 8, count, false).await;
+        one.add(alone);
+        same.add(on_same);
+        own.add(on_own);
+        same_ratio.add(on_same / alone);
+        own_ratio.add(on_own / alone);
     }
-    row("one connection", &format!("{} /s", one.shown()), "", None);
-    let ratio = |series: &Series| Some(series.median() / one.median());
-    row("8 connections on the same job", &format!("{} /s", same.shown()), "one connection", ratio(&same));
-    row("8 connections on 8 jobs", &format!("{} /s", own.shown()), "one connection", ratio(&own));
+    let beside = format!("one connection: {} /s", one.shown());
+    row("8 connections on the same job", &format!("{} /s", same.shown()), &beside, Some(same_ratio.median()));
+    row("8 connections on 8 jobs", &format!("{} /s", own.shown()), &beside, Some(own_ratio.median()));
 }
 
 async fn concurrent(bench: &Bench, connections: usize, count: usize, same_job: bool) -> f64 {
