@@ -51,13 +51,13 @@ impl Screen {
         let percentage = job.percentage().unwrap_or_default();
         match &mut self.jobs[at] {
             Shown::Bar(bar) => {
+                bar.set_message(figures(job, note));
                 #[expect(
                     clippy::cast_possible_truncation,
                     clippy::cast_sign_loss,
                     reason = "a percentage is within 0 and 100"
                 )]
                 bar.set_position((percentage.clamp(0.0, 100.0) * 100.0) as u64);
-                bar.set_message(figures(job, note));
             }
             Shown::Lines { width, status, next_percentage } => {
                 if *status == answer.status && percentage < *next_percentage {
