@@ -74,8 +74,8 @@ async fn apply(
     action: Action,
     now: Timestamp,
 ) -> Result<Vec<ActionOutcome>, Trouble> {
-    let mut counts = CountChanges::default();
     if action == Action::Delete {
+        let mut counts = CountChanges::default();
         let rows: Vec<&JobRow> = rows.iter().collect();
         removal::remove(connection, &rows, &mut counts).await?;
         counts.write(connection).await?;
@@ -90,8 +90,6 @@ async fn apply(
     follow_status(connection, &mut changed).await?;
     let changed: Vec<&JobRow> = changed.into_iter().map(|row| &*row).collect();
     job_rows::write(connection, &changed).await?;
-    changed.iter().for_each(|row| counts.moved(row));
-    counts.write(connection).await?;
     Ok(outcomes)
 }
 

@@ -8,6 +8,7 @@
 //! gives an equal share of what is asked for, and what some cannot give is asked of the others in another round.
 //! Rows that another dispatcher is taking at this moment are skipped, not waited for.
 
+use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -43,38 +44,55 @@ impl Step for Claim<'_> {
     const NAME: &'static str = "store::claim";
     const FORM: Form = Form::Transaction;
 
+    /// Entries whose lease has ended or that may be tried again can be taken like any other.
+    fn opening(&self) -> Cow<'static, str> {
+        let now = self.request.now.as_millis();
+        format!(
+            "BEGIN; UPDATE outbox SET parked_until = NULL WHERE id = ANY(ARRAY(
+                 SELECT id FROM outbox WHERE parked_until <= {now} ORDER BY parked_until LIMIT 10000
+                 FOR UPDATE SKIP LOCKED))"
+        )
+        .into()
+    }
+
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Claimed, Trouble> {
         let ClaimRequest { now, limit, .. } = self.request;
-        unpark(connection, now).await?;
         let limit = limit.max(1) as usize;
-        let mut entries: Vec<OutboxEntry> = Vec::new();
-        while entries.len() < limit {
-            let taken = self.take(connection, limit - entries.len()).await?;
-            let Some(last) = taken.last() else { break };
-            self.turn.set(&last.job.partition);
-            entries.extend(taken);
+        let mut claimed = Claimed::default();
+        loop {
+            let taken = self.take(connection, limit - claimed.entries.len(), &claimed.entries).await?;
+            if let Some(last) = taken.entries.last() {
+                self.turn.set(&last.job.partition);
+            }
+            claimed.next_due = taken.next_due;
+            claimed.entries.extend(taken.entries);
+            if claimed.entries.len() == limit {
+                // Whatever else there is, it is looked at again at once.
+                claimed.next_due = Some(now);
+                return Ok(claimed);
+            }
+            if taken.is_all {
+                return Ok(claimed);
+            }
         }
-        // Whatever else there is, it is looked at again at once.
-        let next_due =
-            if entries.len() == limit { Some(now) } else { next_due(connection, &entries).await? };
-        Ok(Claimed { entries, next_due })
     }
 }
 
-/// Entries whose lease has ended or that may be tried again can be taken like any other.
-async fn unpark(connection: &mut PgConnection, now: Timestamp) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE outbox SET parked_until = NULL WHERE id = ANY(ARRAY(
-             SELECT id FROM outbox WHERE parked_until <= $1 ORDER BY parked_until LIMIT 10000 FOR UPDATE SKIP LOCKED))",
-    )
-    .bind(now.as_millis())
-    .execute(connection)
-    .await?;
-    Ok(())
+/// What one round took.
+struct Taken {
+    entries: Vec<OutboxEntry>,
+    /// Whether there is nothing left that another round could take.
+    is_all: bool,
+    next_due: Option<Timestamp>,
 }
 
 impl Claim<'_> {
-    async fn take(&self, connection: &mut PgConnection, limit: usize) -> Result<Vec<OutboxEntry>, Trouble> {
+    async fn take(
+        &self,
+        connection: &mut PgConnection,
+        limit: usize,
+        before: &[OutboxEntry],
+    ) -> Result<Taken, Trouble> {
         let ClaimRequest { owner, now, lease, .. } = self.request;
         let rows = sqlx::query(
             "WITH RECURSIVE partition AS (
@@ -111,7 +129,7 @@ impl Claim<'_> {
                      ) locked
                  ) o
              )
-             SELECT * FROM candidate ORDER BY round, turn LIMIT $3",
+             SELECT *, (SELECT count(*) FROM due) AS partitions FROM candidate ORDER BY round, turn LIMIT $3",
         )
         .bind(now.as_millis())
         .bind(self.turn.last())
@@ -129,50 +147,46 @@ impl Claim<'_> {
                 Err(trouble) => return Err(trouble),
             }
         }
-        sqlx::query("UPDATE outbox SET lease_owner = $2, parked_until = $3 WHERE id = ANY($1)")
+        // With a single partition there is nobody to make up for what it has not.
+        let partitions = rows.first().map(|row| row.try_get::<i64, _>("partitions")).transpose()?;
+        let is_all = partitions.is_none_or(|partitions| partitions == 1 && rows.len() < limit);
+        let others = before.iter().map(|entry| entry.id as i64);
+        let all_taken: Vec<i64> = others.chain(taken.iter().copied()).collect();
+        let next_due: Option<i64> = sqlx::query_scalar(LEASE)
             .bind(taken)
             .bind(owner)
             .bind(now.saturating_add(lease).as_millis())
-            .execute(connection)
+            .bind(all_taken)
+            .fetch_one(connection)
             .await?;
-        Ok(entries)
+        Ok(Taken { entries, is_all, next_due: next_due.map(Timestamp::from_millis) })
     }
 }
 
-/// When to look again: the earliest time that an entry which was not taken waits for.
-async fn next_due(
-    connection: &mut PgConnection,
-    taken: &[OutboxEntry],
-) -> Result<Option<Timestamp>, sqlx::Error> {
-    let taken: Vec<i64> = taken.iter().map(|entry| entry.id as i64).collect();
-    let next: Option<i64> = sqlx::query_scalar(
-        "WITH RECURSIVE partition AS (
-             SELECT (SELECT min(partition_id) FROM outbox
-                     WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended) AS id
-             UNION ALL
-             SELECT (SELECT min(partition_id) FROM outbox
-                     WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
-                       AND partition_id > p.id)
-             FROM partition p WHERE p.id IS NOT NULL
-         )
-         SELECT least(
-             (SELECT min(one.due_at) FROM partition p
-              CROSS JOIN LATERAL (
-                  SELECT due_at FROM outbox
-                  WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
-                    AND outbox.partition_id = p.id
-                  ORDER BY due_at LIMIT 1
-              ) one),
-             (SELECT parked_until FROM outbox
-              WHERE parked_until IS NOT NULL AND due_at IS NOT NULL AND NOT held AND NOT suspended
-                AND id <> ALL($1)
-              ORDER BY parked_until LIMIT 1))",
+/// Puts `$1` on lease, and says when to look again: the earliest time that an entry waits for which was not taken (`$4`).
+const LEASE: &str = "
+    WITH RECURSIVE leased AS (
+        UPDATE outbox SET lease_owner = $2, parked_until = $3 WHERE id = ANY($1)
+    ), partition AS (
+        SELECT (SELECT min(partition_id) FROM outbox
+                WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended) AS id
+        UNION ALL
+        SELECT (SELECT min(partition_id) FROM outbox
+                WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+                  AND partition_id > p.id)
+        FROM partition p WHERE p.id IS NOT NULL
     )
-    .bind(taken)
-    .fetch_one(connection)
-    .await?;
-    Ok(next.map(Timestamp::from_millis))
-}
+    SELECT least(
+        (SELECT min(one.due_at) FROM partition p
+         CROSS JOIN LATERAL (
+             SELECT due_at FROM outbox
+             WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+               AND outbox.partition_id = p.id AND id <> ALL($4)
+             ORDER BY due_at LIMIT 1
+         ) one),
+        (SELECT parked_until FROM outbox
+         WHERE parked_until IS NOT NULL AND due_at IS NOT NULL AND NOT held AND NOT suspended AND id <> ALL($4)
+         ORDER BY parked_until LIMIT 1))";
 
 fn entry(row: &PgRow) -> Result<OutboxEntry, Trouble> {
     let corrupt = |message: String| Error::new(ErrorKind::Corrupt, message);

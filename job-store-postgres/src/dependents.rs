@@ -107,37 +107,32 @@ pub(crate) async fn release<'a>(
     if ids.is_empty() {
         return Ok(None);
     }
-    let edges = sqlx::query(
-        "DELETE FROM job_dependency WHERE ctid = ANY(ARRAY(
-             SELECT d.ctid FROM unnest($1::text[], $2::text[]) AS k(partition_id, job_id)
-             CROSS JOIN LATERAL (
-                 SELECT ctid FROM job_dependency
-                 WHERE partition_id = k.partition_id AND prerequisite_id = k.job_id
-                 ORDER BY prerequisite_id, dependent_id FOR UPDATE
-             ) d))
-         RETURNING dependent_no",
+    let entries = sqlx::query(
+        "WITH gone AS (
+             DELETE FROM job_dependency WHERE ctid = ANY(ARRAY(
+                 SELECT d.ctid FROM unnest($1::text[], $2::text[]) AS k(partition_id, job_id)
+                 CROSS JOIN LATERAL (
+                     SELECT ctid FROM job_dependency
+                     WHERE partition_id = k.partition_id AND prerequisite_id = k.job_id
+                     ORDER BY prerequisite_id, dependent_id FOR UPDATE
+                 ) d))
+             RETURNING dependent_no
+         )
+         SELECT o.id, o.unmet, o.delay_millis, g.met
+         FROM (SELECT dependent_no, count(*)::integer AS met FROM gone GROUP BY dependent_no ORDER BY dependent_no) g
+         CROSS JOIN LATERAL (
+             SELECT id, unmet, delay_millis FROM outbox WHERE outbox.id = g.dependent_no FOR UPDATE
+         ) o",
     )
     .bind(partitions)
     .bind(ids)
     .fetch_all(&mut *connection)
     .await?;
-    let mut met: BTreeMap<i64, i32> = BTreeMap::new();
-    for edge in edges {
-        *met.entry(edge.try_get(0)?).or_default() += 1;
-    }
-    if met.is_empty() {
-        return Ok(None);
-    }
-    let entries =
-        sqlx::query("SELECT id, unmet, delay_millis FROM outbox WHERE id = ANY($1) ORDER BY id FOR UPDATE")
-            .bind(met.keys().copied().collect::<Vec<i64>>())
-            .fetch_all(&mut *connection)
-            .await?;
     // Most of those who wait for the same job have the same to wait for besides, and the same delay.
     let mut alike: BTreeMap<(i32, Option<Timestamp>), Vec<i64>> = BTreeMap::new();
     for entry in entries {
         let id: i64 = entry.try_get(0)?;
-        let unmet = (entry.try_get::<i32, _>(1)? - met[&id]).max(0);
+        let unmet = (entry.try_get::<i32, _>(1)? - entry.try_get::<i32, _>(3)?).max(0);
         let delay = Duration::from_millis(entry.try_get::<i64, _>(2)?.unsigned_abs());
         alike.entry((unmet, due(unmet as usize, delay, now))).or_default().push(id);
     }

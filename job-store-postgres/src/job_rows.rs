@@ -73,6 +73,24 @@ macro_rules! lock_jobs {
     };
 }
 
+/// Writers on different connections use different shards.
+macro_rules! count {
+    ($partitions:literal, $statuses:literal, $jobs:literal) => {
+        concat!(
+            "INSERT INTO job_count AS c (partition_id, status, shard, jobs)
+             SELECT k.partition_id, k.status, pg_backend_pid() & 63, k.jobs
+             FROM unnest(",
+            $partitions,
+            "::text[], ",
+            $statuses,
+            "::smallint[], ",
+            $jobs,
+            "::bigint[]) AS k(partition_id, status, jobs)
+             ON CONFLICT (partition_id, status, shard) DO UPDATE SET jobs = c.jobs + excluded.jobs"
+        )
+    };
+}
+
 /// Locks the jobs that exist among `keys`.
 pub(crate) async fn lock(
     connection: &mut PgConnection,
@@ -160,7 +178,8 @@ pub(crate) fn count(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-/// Writes the changeable part of locked jobs.
+/// Writes the changeable part of locked jobs, and how their statuses change the counts. It comes last in a transaction:
+/// a shard of the counts is locked for as short as possible, and always in the same order.
 pub(crate) async fn write(connection: &mut PgConnection, rows: &[&JobRow]) -> Result<(), sqlx::Error> {
     let Some(first) = rows.first() else { return Ok(()) };
     let now = first.state.last_update_time;
@@ -169,7 +188,12 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &[&JobRow]) -> Re
     if !progressed.is_empty() && !write_progressed(connection, &progressed, now).await? {
         changed.extend(progressed);
     }
-    write_whole(connection, &changed).await
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let mut counts = CountChanges::default();
+    changed.iter().for_each(|row| counts.moved(row));
+    write_whole(connection, &changed, &counts).await
 }
 
 /// Writes rows of which few columns have changed, where they are. Returns whether all were found there.
@@ -205,18 +229,21 @@ async fn write_progressed(
 }
 
 /// Writes rows of which any column may have changed, found by primary key.
-async fn write_whole(connection: &mut PgConnection, rows: &[&JobRow]) -> Result<(), sqlx::Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
+async fn write_whole(
+    connection: &mut PgConnection,
+    rows: &[&JobRow],
+    counts: &CountChanges,
+) -> Result<(), sqlx::Error> {
     macro_rules! column {
         ($row:ident => $value:expr) => {
             rows.iter().map(|$row| $value).collect::<Vec<_>>()
         };
     }
     let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
-    sqlx::query(
-        "INSERT INTO job AS j (partition_id, job_id, job_no, create_time, last_update_time, update_group, start_time,
+    sqlx::query(concat!(
+        "WITH counted AS (",
+        count!("$21", "$22", "$23"),
+        ") INSERT INTO job AS j (partition_id, job_id, job_no, create_time, last_update_time, update_group, start_time,
              finish_time, percentage, failure_count, last_failure, status, hundredths, percentage_group,
              has_progress_rows, has_prerequisites, subtasks_total, subtasks_completed, subtasks_failed, progress)
          SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
@@ -230,8 +257,8 @@ async fn write_whole(connection: &mut PgConnection, rows: &[&JobRow]) -> Result<
              last_failure = excluded.last_failure, status = excluded.status, hundredths = excluded.hundredths,
              percentage_group = excluded.percentage_group, has_progress_rows = excluded.has_progress_rows, has_prerequisites = excluded.has_prerequisites,
              subtasks_total = excluded.subtasks_total, subtasks_completed = excluded.subtasks_completed,
-             subtasks_failed = excluded.subtasks_failed, progress = excluded.progress",
-    )
+             subtasks_failed = excluded.subtasks_failed, progress = excluded.progress"
+    ))
     .bind(column!(row => row.key.partition.as_str()))
     .bind(column!(row => row.key.job.as_str()))
     .bind(column!(row => row.job_no))
@@ -252,6 +279,9 @@ async fn write_whole(connection: &mut PgConnection, rows: &[&JobRow]) -> Result<
     .bind(column!(row => count(row.state.subtasks.completed)))
     .bind(column!(row => count(row.state.subtasks.failed)))
     .bind(column!(row => row.progress.as_deref()))
+    .bind(counts.partitions())
+    .bind(counts.statuses())
+    .bind(counts.jobs())
     .execute(connection)
     .await?;
     Ok(())
@@ -266,30 +296,40 @@ impl CountChanges {
         *self.0.entry((key.partition.as_str().to_owned(), status_code::code(status))).or_default() += jobs;
     }
 
-    pub(crate) fn moved(&mut self, row: &JobRow) {
+    fn moved(&mut self, row: &JobRow) {
         if row.before.status != row.state.status {
             self.add(&row.key, row.before.status, -1);
             self.add(&row.key, row.state.status, 1);
         }
     }
 
-    /// Comes last in a transaction: a shard is locked for as short as possible, and always in the same order.
+    fn changes(&self) -> impl Iterator<Item = (&(String, i16), &i64)> {
+        self.0.iter().filter(|(_, jobs)| **jobs != 0)
+    }
+
+    fn partitions(&self) -> Vec<&str> {
+        self.changes().map(|((partition, _), _)| partition.as_str()).collect()
+    }
+
+    fn statuses(&self) -> Vec<i16> {
+        self.changes().map(|((_, status), _)| *status).collect()
+    }
+
+    fn jobs(&self) -> Vec<i64> {
+        self.changes().map(|(_, jobs)| *jobs).collect()
+    }
+
+    /// For changes that come without rows to write.
     pub(crate) async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let changes = || self.0.iter().filter(|(_, jobs)| **jobs != 0);
-        if changes().next().is_none() {
+        if self.changes().next().is_none() {
             return Ok(());
         }
-        sqlx::query(
-            "INSERT INTO job_count AS c (partition_id, status, shard, jobs)
-             SELECT k.partition_id, k.status, pg_backend_pid() & 63, k.jobs
-             FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS k(partition_id, status, jobs)
-             ON CONFLICT (partition_id, status, shard) DO UPDATE SET jobs = c.jobs + excluded.jobs",
-        )
-        .bind(changes().map(|((partition, _), _)| partition.as_str()).collect::<Vec<_>>())
-        .bind(changes().map(|((_, status), _)| *status).collect::<Vec<_>>())
-        .bind(changes().map(|(_, jobs)| *jobs).collect::<Vec<_>>())
-        .execute(connection)
-        .await?;
+        sqlx::query(count!("$1", "$2", "$3"))
+            .bind(self.partitions())
+            .bind(self.statuses())
+            .bind(self.jobs())
+            .execute(connection)
+            .await?;
         Ok(())
     }
 }

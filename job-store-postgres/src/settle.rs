@@ -22,13 +22,6 @@ impl Step for Settle<'_> {
     const FORM: Form = Form::Transaction;
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<bool>, Trouble> {
-        let published: Vec<i64> = self
-            .entries
-            .iter()
-            .filter(|(_, settled)| *settled == Settled::Published)
-            .filter_map(|(id, _)| i64::try_from(*id).ok())
-            .collect();
-        mark_dispatched(connection, &published, self.now).await?;
         // An entry that is named twice is on lease only once.
         let mut first: BTreeMap<u64, &Settled> = BTreeMap::new();
         for (id, settled) in self.entries {
@@ -40,83 +33,64 @@ impl Step for Settle<'_> {
     }
 }
 
-macro_rules! undispatched {
-    ($end:literal) => {
-        concat!(
-            "unnest($1::text[], $2::text[], $3::bigint[]) AS k(partition_id, job_id, job_no)
-             CROSS JOIN LATERAL (
-                 SELECT ctid FROM job
-                 WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id AND job.job_no = k.job_no
-                   AND start_time IS NULL ",
-            $end,
-            ") j"
-        )
-    };
-}
-
-/// The first message of these jobs is on its queue. The entry may be gone meanwhile: its id is the job's number.
-async fn mark_dispatched(connection: &mut PgConnection, ids: &[i64], now: Timestamp) -> Result<(), Trouble> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let rows = sqlx::query(
-        "SELECT d.partition_id, d.job_id, d.job_no FROM unnest($1::bigint[]) AS k(id)
-         CROSS JOIN LATERAL (
-             SELECT partition_id, job_id, job_no FROM job_detail WHERE job_no = k.id OFFSET 0
-         ) d",
-    )
-    .bind(ids)
-    .fetch_all(&mut *connection)
-    .await?;
-    let mut jobs: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-    for row in &rows {
-        jobs.insert((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?);
-    }
-    // Locked one by one in the order of their keys. Where a row is, is found by a second statement: the first may have
-    // waited for a change that it cannot see.
-    let partitions: Vec<&str> = jobs.keys().map(|(partition, _)| *partition).collect();
-    let ids: Vec<&str> = jobs.keys().map(|(_, job)| *job).collect();
-    let numbers: Vec<i64> = jobs.values().copied().collect();
-    sqlx::query(concat!("SELECT FROM ", undispatched!("FOR UPDATE")))
-        .bind(&partitions)
-        .bind(&ids)
-        .bind(&numbers)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query(concat!(
-        "UPDATE job SET start_time = $4 WHERE ctid = ANY(ARRAY(SELECT j.ctid FROM ",
-        undispatched!("OFFSET 0"),
-        "))"
-    ))
-    .bind(&partitions)
-    .bind(&ids)
-    .bind(&numbers)
-    .bind(now.as_millis())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 impl Settle<'_> {
+    /// Removes what was published, and marks the jobs whose first message that was. The entry may be gone meanwhile: its
+    /// id is the job's number.
     async fn remove(
         &self,
         connection: &mut PgConnection,
         first: &BTreeMap<u64, &Settled>,
     ) -> Result<HashSet<u64>, Trouble> {
-        let published: Vec<i64> = first
-            .iter()
-            .filter(|(_, settled)| ***settled == Settled::Published)
-            .filter_map(|(id, _)| i64::try_from(*id).ok())
-            .collect();
+        let number = |id: &u64| i64::try_from(*id).ok();
+        let is_published = |settled: &Settled| *settled == Settled::Published;
+        let published = self.entries.iter().filter(|(_, settled)| is_published(settled));
+        let published: Vec<i64> = published.filter_map(|(id, _)| number(id)).collect();
         if published.is_empty() {
             return Ok(HashSet::new());
         }
+        // Jobs are locked one by one in the order of their keys. Where they are is found by the next statement: this one
+        // may wait for a change that it cannot see.
+        let locked = sqlx::query(
+            "SELECT d.partition_id, d.job_id, d.job_no FROM (
+                 SELECT detail.* FROM unnest($1::bigint[]) AS k(id)
+                 CROSS JOIN LATERAL (
+                     SELECT partition_id, job_id, job_no FROM job_detail WHERE job_no = k.id OFFSET 0
+                 ) detail
+                 ORDER BY detail.partition_id, detail.job_id
+             ) d
+             CROSS JOIN LATERAL (
+                 SELECT FROM job
+                 WHERE job.partition_id = d.partition_id AND job.job_id = d.job_id AND job.job_no = d.job_no
+                   AND start_time IS NULL FOR UPDATE
+             ) j",
+        )
+        .bind(&published)
+        .fetch_all(&mut *connection)
+        .await?;
+        let column = |column: usize| -> Result<Vec<&str>, sqlx::Error> {
+            locked.iter().map(|row| row.try_get(column)).collect()
+        };
+        let numbers: Vec<i64> = locked.iter().map(|row| row.try_get(2)).collect::<Result<_, _>>()?;
+        let removed = first.iter().filter(|(_, settled)| is_published(settled));
         let removed: Vec<i64> = sqlx::query_scalar(
-            "DELETE FROM outbox WHERE id = ANY(ARRAY(
-                 SELECT id FROM outbox WHERE id = ANY($1) AND lease_owner = $2 ORDER BY id FOR UPDATE))
+            "WITH dispatched AS (
+                 UPDATE job SET start_time = $4 WHERE ctid = ANY(ARRAY(
+                     SELECT j.ctid FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k(partition_id, job_id, job_no)
+                     CROSS JOIN LATERAL (
+                         SELECT ctid FROM job
+                         WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id AND job.job_no = k.job_no
+                           AND start_time IS NULL OFFSET 0
+                     ) j))
+             )
+             DELETE FROM outbox WHERE id = ANY(ARRAY(
+                 SELECT id FROM outbox WHERE id = ANY($5) AND lease_owner = $6 ORDER BY id FOR UPDATE))
              RETURNING id",
         )
-        .bind(published)
+        .bind(column(0)?)
+        .bind(column(1)?)
+        .bind(numbers)
+        .bind(self.now.as_millis())
+        .bind(removed.filter_map(|(id, _)| number(id)).collect::<Vec<i64>>())
         .bind(self.owner)
         .fetch_all(connection)
         .await?;

@@ -103,9 +103,15 @@ async fn lists(store: &dyn JobStore, present: usize) {
         "labels.batch:asc",
     ] {
         let query = JobQuery { sort: sort.parse().expect("a sort"), ..query(Selection::default(), 25) };
-        latencies(&format!("list sorted by {sort}"), 5.0, 0.5, 100, async || {
-            store.list(&query).await.expect("list");
-        })
+        latencies(
+            &format!("list sorted by {sort}"),
+            5.0,
+            0.5,
+            if sort == "labels.tenant:desc" { 5 } else { 100 },
+            async || {
+                store.list(&query).await.expect("list");
+            },
+        )
         .await;
     }
     for depth in [0, present / 2] {

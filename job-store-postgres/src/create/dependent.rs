@@ -1,5 +1,6 @@
 //! Storing jobs of which some have prerequisites.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
@@ -42,17 +43,6 @@ struct Surroundings {
 impl<'a> CreateDependent<'a> {
     pub(super) fn new(jobs: &'a [Numbered], now: Timestamp) -> Self {
         Self { jobs, now, missing: BTreeSet::new() }
-    }
-
-    async fn take_locks(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let mut wanted: BTreeMap<i32, bool> = BTreeMap::new();
-        for job in self.jobs {
-            wanted.entry(locks::of_job(job.key())).or_default();
-        }
-        for key in &self.missing {
-            wanted.insert(locks::of_job(key), true);
-        }
-        locks::take(connection, &wanted).await
     }
 
     async fn decide(
@@ -117,8 +107,18 @@ impl Step for CreateDependent<'_> {
     const NAME: &'static str = "store::create";
     const FORM: Form = Form::Transaction;
 
+    fn opening(&self) -> Cow<'static, str> {
+        let mut wanted: BTreeMap<i32, bool> = BTreeMap::new();
+        for job in self.jobs {
+            wanted.entry(locks::of_job(job.key())).or_default();
+        }
+        for key in &self.missing {
+            wanted.insert(locks::of_job(key), true);
+        }
+        locks::opening(&wanted).into()
+    }
+
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Self::Output, Trouble> {
-        self.take_locks(connection).await?;
         let mut around = look_around(connection, self.jobs).await?;
         let mut outcomes = Vec::with_capacity(self.jobs.len());
         let mut rows: Vec<NewRow<'_>> = Vec::new();

@@ -3,8 +3,6 @@
 //! A single job is one statement. A batch is copied into one table after the other: `COPY` costs a fraction of rows
 //! that come as parameters, on both sides.
 
-use std::collections::BTreeMap;
-
 use job_core::dependency::due;
 use job_core::recording::JobState;
 use job_core::{JobId, Timestamp};
@@ -78,7 +76,7 @@ impl Beginning {
 }
 
 /// Fails with a unique violation when one of the jobs exists already. `rows` are in the order of their keys, so that two
-/// batches with the same ids wait for each other in one order. Several rows need a transaction.
+/// batches with the same ids wait for each other in one order. Several rows need a transaction that has their locks.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     rows: &[NewRow<'_>],
@@ -87,11 +85,6 @@ pub(super) async fn insert(
     if let [row] = rows {
         return insert_one(connection, row, &Beginning::at(now)).await;
     }
-    let mut id_locks: BTreeMap<i32, bool> = BTreeMap::new();
-    for row in rows {
-        id_locks.insert(locks::of_job(row.job.key()), false);
-    }
-    locks::take(connection, &id_locks).await?;
     let beginning = Beginning::at(now);
     copy_jobs(connection, rows, &beginning).await?;
     copy_details(connection, rows, &beginning).await?;

@@ -24,22 +24,13 @@ fn digest(texts: &[&str]) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Takes locks in order until the transaction ends; the value says whether exclusively.
-pub(super) async fn take(
-    connection: &mut PgConnection,
-    locks: &BTreeMap<i32, bool>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "SELECT CASE WHEN k.exclusive THEN pg_advisory_xact_lock($1, k.lock)::text
-                     ELSE pg_advisory_xact_lock_shared($1, k.lock)::text END
-         FROM unnest($2::integer[], $3::boolean[]) AS k(lock, exclusive)",
-    )
-    .bind(IDS)
-    .bind(locks.keys().copied().collect::<Vec<_>>())
-    .bind(locks.values().copied().collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    Ok(())
+/// Begins a transaction that has locks, taken in order; the value says whether exclusively.
+pub(super) fn opening(locks: &BTreeMap<i32, bool>) -> String {
+    locks.iter().fold("BEGIN".to_owned(), |mut opening, (lock, exclusive)| {
+        let shared = if *exclusive { "" } else { "_shared" };
+        opening.push_str(&format!("; SELECT pg_advisory_xact_lock{shared}({IDS}, {lock})"));
+        opening
+    })
 }
 
 /// One transaction at a time may add edges that could close a cycle.

@@ -17,6 +17,7 @@ mod dependent;
 mod insert;
 mod locks;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
@@ -127,6 +128,10 @@ impl Step for InsertMany<'_> {
     type Output = bool;
     const NAME: &'static str = "store::create";
     const FORM: Form = Form::Transaction;
+
+    fn opening(&self) -> Cow<'static, str> {
+        locks::opening(&self.rows.iter().map(|row| (locks::of_job(row.job.key()), false)).collect()).into()
+    }
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<bool, Trouble> {
         match insert::insert(connection, self.rows, self.now).await {

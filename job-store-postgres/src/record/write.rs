@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use super::decide::{Decided, DecidedJob};
 use super::load::LoadedJob;
-use crate::job_rows::{self, CountChanges, JobRow};
+use crate::job_rows::{self, JobRow};
 use crate::progress_rows::{self, Broken, Writes};
 use crate::step::Trouble;
 use crate::{dependents, outbox_rows};
@@ -34,9 +34,6 @@ pub(crate) async fn write(
     write_progress(connection, &mut changed).await?;
     let rows: Vec<&JobRow> = changed.iter().map(|job| &job.job.row).collect();
     job_rows::write(connection, &rows).await?;
-    let mut counts = CountChanges::default();
-    rows.iter().for_each(|row| counts.moved(row));
-    counts.write(connection).await?;
     Ok(recorded)
 }
 
