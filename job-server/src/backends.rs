@@ -94,15 +94,9 @@ impl StoreArguments {
     /// # Errors
     /// A sentence for the operator when they make no sense.
     pub(crate) fn database(&self) -> anyhow::Result<Option<PostgresOptions>> {
-        let url = match (named(self.store.as_ref()), named(self.database_host.as_ref())) {
-            (Some("memory"), _) | (None, None) => return Ok(None),
-            (Some(url), _) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                url.to_owned()
-            }
-            (Some(url), _) => bail!(
-                "--store: a store of the kind {:?} is not known: expected memory or postgres://user:password@host:port/database",
-                scheme(url)
-            ),
+        let options = match (named(self.store.as_ref()), named(self.database_host.as_ref())) {
+            (Some(url), _) => database_at(url)?,
+            (None, None) => None,
             (None, Some(host)) => {
                 let escaped = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
                 let user = escaped(&self.database_username);
@@ -110,12 +104,14 @@ impl StoreArguments {
                     "" => user,
                     password => format!("{user}:{}", escaped(password)),
                 };
-                format!("postgres://{login}@{host}:{}/{}", self.database_port, escaped(&self.database_name))
+                database_at(&format!(
+                    "postgres://{login}@{host}:{}/{}",
+                    self.database_port,
+                    escaped(&self.database_name)
+                ))?
             }
         };
-        let options =
-            PostgresOptions::new(&url).map_err(|error| anyhow::anyhow!("--store: {}", error.message()))?;
-        Ok(Some(options.with_application_name(self.database_appname.clone())))
+        Ok(options.map(|options| options.with_application_name(self.database_appname.clone())))
     }
 
     /// Opens the store, its schema brought up to date or checked.
@@ -124,20 +120,72 @@ impl StoreArguments {
     /// A sentence for the operator: wrong arguments, or a database that is absent, too old, of a newer schema or refuses
     /// the login.
     pub(crate) async fn open(&self) -> anyhow::Result<Arc<dyn JobStore>> {
-        let Some(options) = self.database()? else { return Ok(Arc::new(MemoryStore::new())) };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let store = PostgresStore::connect(options, clock).await.context("the store cannot be used")?;
-        if self.no_migrate {
-            store.validate().await.context("the store cannot be used")?;
-        } else {
-            let applied =
-                store.migrate().await.context("the schema of the store cannot be brought up to date")?;
-            if !applied.is_empty() {
-                tracing::info!(?applied, "the schema of the store was brought up to date");
+        match self.database()? {
+            None => Ok(Arc::new(MemoryStore::new())),
+            Some(database) if self.no_migrate => {
+                let store = connect(database).await?;
+                store.validate().await.context("the store cannot be used")?;
+                Ok(Arc::new(store))
             }
+            Some(database) => open_database(database).await,
         }
-        Ok(Arc::new(store))
     }
+}
+
+/// The database at a URL; none when it says `memory`.
+///
+/// # Errors
+/// A sentence for the operator when it is neither.
+pub(crate) fn database_at(url: &str) -> anyhow::Result<Option<PostgresOptions>> {
+    match url {
+        "memory" => Ok(None),
+        _ if url.starts_with("postgres://") || url.starts_with("postgresql://") => PostgresOptions::new(url)
+            .map(Some)
+            .map_err(|error| anyhow::anyhow!("--store: {}", error.message())),
+        _ => bail!(
+            "--store: a store of the kind {:?} is not known: expected memory or postgres://user:password@host:port/database",
+            scheme(url)
+        ),
+    }
+}
+
+/// The broker at a URL; none when it says `memory`.
+///
+/// # Errors
+/// A sentence for the operator when it is neither.
+pub(crate) fn broker_at(url: &str) -> anyhow::Result<Option<AmqpOptions>> {
+    match url {
+        "memory" => Ok(None),
+        _ if url.starts_with("amqp://") || url.starts_with("amqps://") => AmqpOptions::from_uri(url)
+            .map(Some)
+            .map_err(|error| anyhow::anyhow!("--queue: {}", error.message())),
+        _ => bail!(
+            "--queue: a queue of the kind {:?} is not known: expected memory or amqp[s]://user:password@host:port/vhost",
+            scheme(url)
+        ),
+    }
+}
+
+/// Connects to a database, whatever its schema.
+///
+/// # Errors
+/// A sentence for the operator: a database that is absent, too old or refuses the login.
+pub(crate) async fn connect(database: PostgresOptions) -> anyhow::Result<PostgresStore> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    PostgresStore::connect(database, clock).await.context("the store cannot be used")
+}
+
+/// Opens a database with its schema brought up to date.
+///
+/// # Errors
+/// As [`connect`], and when the schema is newer than this program or may not be changed.
+pub(crate) async fn open_database(database: PostgresOptions) -> anyhow::Result<Arc<dyn JobStore>> {
+    let store = connect(database).await?;
+    let applied = store.migrate().await.context("the schema of the store cannot be brought up to date")?;
+    if !applied.is_empty() {
+        tracing::info!(?applied, "the schema of the store was brought up to date");
+    }
+    Ok(Arc::new(store))
 }
 
 impl QueueArguments {
@@ -147,26 +195,23 @@ impl QueueArguments {
     /// A sentence for the operator when they make no sense.
     pub(crate) fn broker(&self) -> anyhow::Result<Option<AmqpOptions>> {
         let options = match (named(self.queue.as_ref()), named(self.rabbitmq_host.as_ref())) {
-            (Some("memory"), _) | (None, None) => return Ok(None),
-            (Some(url), _) if url.starts_with("amqp://") || url.starts_with("amqps://") => {
-                AmqpOptions::from_uri(url)
+            (Some(url), _) => broker_at(url)?,
+            (None, None) => None,
+            (None, Some(host)) => {
+                let options = AmqpOptions::from_parts(
+                    &self.rabbitmq_protocol,
+                    host,
+                    self.rabbitmq_port,
+                    &self.rabbitmq_username,
+                    &self.rabbitmq_password,
+                );
+                Some(options.map_err(|error| anyhow::anyhow!("--queue: {}", error.message()))?)
             }
-            (Some(url), _) => bail!(
-                "--queue: a queue of the kind {:?} is not known: expected memory or amqp[s]://user:password@host:port/vhost",
-                scheme(url)
-            ),
-            (None, Some(host)) => AmqpOptions::from_parts(
-                &self.rabbitmq_protocol,
-                host,
-                self.rabbitmq_port,
-                &self.rabbitmq_username,
-                &self.rabbitmq_password,
-            ),
         };
-        let options = options.map_err(|error| anyhow::anyhow!("--queue: {}", error.message()))?;
         let queue_type =
             if self.rabbitmq_queue_type == "classic" { QueueType::Classic } else { QueueType::Quorum };
-        Ok(Some(options.with_queue_type(queue_type).with_max_priority(self.rabbitmq_max_priority)))
+        Ok(options
+            .map(|options| options.with_queue_type(queue_type).with_max_priority(self.rabbitmq_max_priority)))
     }
 
     /// Opens the queue. A broker that is down is waited for: jobs are accepted meanwhile.

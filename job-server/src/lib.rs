@@ -12,6 +12,7 @@ mod handlers;
 mod health;
 mod limits;
 mod logging;
+mod maintenance;
 mod middleware;
 mod model;
 mod query_string;
@@ -26,6 +27,7 @@ pub use app::App;
 pub use config::Config;
 pub use demo::DemoArgs;
 pub use limits::Limits;
+pub use maintenance::{MigrateArguments, PruneArguments, VerifyArguments};
 
 use config::{Command, CommandLine};
 
@@ -36,6 +38,9 @@ use config::{Command, CommandLine};
 pub async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
     match line.command {
         Command::Serve(arguments) => serve::serve(&arguments).await,
-        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Demo(arguments) => demo::run(*arguments).await,
+        Command::Migrate(arguments) => maintenance::migrate::run(&arguments).await,
+        Command::Verify(arguments) => maintenance::verify::run(&arguments).await,
+        Command::Prune(arguments) => maintenance::prune::run(&arguments).await,
     }
 }

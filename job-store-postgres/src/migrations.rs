@@ -29,6 +29,25 @@ pub fn migrations() -> &'static [Migration] {
     &ALL
 }
 
+/// What brings an empty schema, or one of the version `from`, to the newest version: a script for `psql`, in one
+/// transaction, for whoever does not give this program the right to create tables.
+#[must_use]
+pub fn migration_script(from: i32) -> String {
+    let mut script = format!("BEGIN;\n\n{LOCK};\n{PREPARE};\n");
+    for migration in ALL.iter().filter(|migration| migration.version > from) {
+        script.push_str(&format!(
+            "\n-- Version {version}: {name}\n\n{sql}\n\nINSERT INTO job_schema_version (version, name, checksum) \
+             VALUES ({version}, '{name}', '{checksum}');\n",
+            version = migration.version,
+            name = migration.name,
+            sql = migration.sql.trim_end(),
+            checksum = migration.checksum(),
+        ));
+    }
+    script.push_str("\nCOMMIT;\n");
+    script
+}
+
 impl Migration {
     fn checksum(&self) -> String {
         Sha256::digest(self.sql).iter().map(|byte| format!("{byte:02x}")).collect()

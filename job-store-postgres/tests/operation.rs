@@ -77,6 +77,18 @@ async fn migrating_twice_or_at_the_same_time_applies_each_version_once() {
 }
 
 #[tokio::test]
+async fn the_script_for_a_database_administrator_does_the_same() {
+    let database = empty().await;
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    let script = job_store_postgres::migration_script(0);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&pool).await.expect("the script runs as it is");
+    let store = database::connect(database.url()).await;
+    store.validate().await.expect("the schema is the one of this program");
+    assert_eq!(store.migrate().await.expect("nothing is left to do"), Vec::<i32>::new());
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn a_newer_or_a_changed_schema_is_refused() {
     let database = database::fresh().await;
     let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");

@@ -12,6 +12,7 @@ use super::{Config, LogFormat, Roles, SuspendedPattern};
 use crate::backends::{QueueArguments, StoreArguments};
 use crate::demo::DemoArgs;
 use crate::limits::Limits;
+use crate::maintenance::{MigrateArguments, PruneArguments, VerifyArguments};
 
 /// A job orchestration engine with a REST API.
 ///
@@ -41,7 +42,13 @@ pub enum Command {
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Box<ServeArguments>),
     /// Run a graph of jobs over a directory of texts, with live progress.
-    Demo(DemoArgs),
+    Demo(Box<DemoArgs>),
+    /// Bring the schema of the database up to date, check it, or print its SQL.
+    Migrate(Box<MigrateArguments>),
+    /// Recount what is stored, report what contradicts itself, and correct it when asked to.
+    Verify(Box<VerifyArguments>),
+    /// Remove finished jobs by age, status and label.
+    Prune(Box<PruneArguments>),
 }
 
 const SERVE_EXAMPLES: &str = "\
@@ -235,7 +242,7 @@ mod tests {
         let line = ["job-server", "serve"].iter().chain(arguments);
         match CommandLine::try_parse_from(line).map_err(|error| error.to_string())?.command {
             Command::Serve(arguments) => Ok(*arguments),
-            Command::Demo(_) => Err("another command".into()),
+            _ => Err("another command".into()),
         }
     }
 

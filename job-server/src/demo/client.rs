@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -19,6 +19,15 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(super) struct Client {
     address: SocketAddr,
     partition: &'static str,
+}
+
+/// What became of a job that was submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Created {
+    /// It is there now, or was before.
+    IsThere,
+    /// Another job of this id is there.
+    Differs,
 }
 
 /// What the demo reads of a job.
@@ -67,15 +76,33 @@ impl Client {
     }
 
     /// Creates a job; the body is the contract's.
-    pub(super) async fn create(&self, job: &str, body: &serde_json::Value) -> anyhow::Result<()> {
+    pub(super) async fn create(&self, job: &str, body: &serde_json::Value) -> anyhow::Result<Created> {
         let body = Bytes::from(body.to_string());
         let (status, answer) = self.send(Method::PUT, job, body).await?;
+        match status {
+            StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(Created::IsThere),
+            StatusCode::FORBIDDEN => Ok(Created::Differs),
+            _ => bail!("the API did not create job {job:?}: {status} {}", String::from_utf8_lossy(&answer)),
+        }
+    }
+
+    /// Deletes a job, if it is there.
+    pub(super) async fn delete(&self, job: &str) -> anyhow::Result<()> {
+        let (status, answer) = self.send(Method::DELETE, job, Bytes::new()).await?;
         ensure!(
-            status == StatusCode::CREATED,
-            "the API did not create job {job:?}: {status} {}",
+            status.is_success() || status == StatusCode::NOT_FOUND,
+            "the API did not delete job {job:?}: {status} {}",
             String::from_utf8_lossy(&answer)
         );
         Ok(())
+    }
+
+    /// Reads a job that may not exist.
+    pub(super) async fn find(&self, job: &str) -> anyhow::Result<Option<JobView>> {
+        match self.send(Method::GET, job, Bytes::new()).await? {
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, answer) => understand(job, status, &answer).map(Some),
+        }
     }
 
     /// Reads a job.
@@ -90,12 +117,7 @@ impl Client {
 
     async fn read<T: DeserializeOwned>(&self, what: &str) -> anyhow::Result<T> {
         let (status, answer) = self.send(Method::GET, what, Bytes::new()).await?;
-        ensure!(
-            status == StatusCode::OK,
-            "the API did not answer for {what}: {status} {}",
-            String::from_utf8_lossy(&answer)
-        );
-        serde_json::from_slice(&answer).with_context(|| format!("the API's answer for {what} makes no sense"))
+        understand(what, status, &answer)
     }
 
     fn path(&self, job: &str) -> String {
@@ -124,4 +146,13 @@ impl Client {
         let (answer, _) = tokio::join!(exchange, connection);
         answer
     }
+}
+
+fn understand<T: DeserializeOwned>(what: &str, status: StatusCode, answer: &[u8]) -> anyhow::Result<T> {
+    ensure!(
+        status == StatusCode::OK,
+        "the API did not answer for {what}: {status} {}",
+        String::from_utf8_lossy(answer)
+    );
+    serde_json::from_slice(answer).with_context(|| format!("the API's answer for {what} makes no sense"))
 }

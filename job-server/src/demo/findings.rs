@@ -1,8 +1,11 @@
 //! What the workers found out, by file. It stands in for the database an application would have.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::findings_file::{Fact, FindingsFile};
 use super::language::DetectedLanguage;
 use super::table::{Align, Table, grouped};
 
@@ -28,6 +31,7 @@ pub(super) enum Language {
 pub(super) struct Findings {
     by_file: Mutex<BTreeMap<String, Finding>>,
     report: Mutex<Option<Report>>,
+    file: Option<FindingsFile>,
 }
 
 /// What the last job makes of all findings.
@@ -40,13 +44,53 @@ pub(super) struct Report {
 }
 
 impl Findings {
-    pub(super) fn set_language(&self, file: &str, language: Option<DetectedLanguage>) {
-        let language = language.map_or(Language::Undetermined, Language::Detected);
-        self.by_file().entry(file.to_owned()).or_default().language = Some(language);
+    /// Findings that a killed process leaves behind, with those that one has left behind.
+    pub(super) fn kept_in(path: &Path) -> io::Result<Self> {
+        let (file, facts) = FindingsFile::open(path)?;
+        let findings = Self { file: Some(file), ..Self::default() };
+        facts.into_iter().for_each(|fact| findings.know(fact));
+        Ok(findings)
     }
 
-    pub(super) fn set_words(&self, file: &str, words: usize) {
-        self.by_file().entry(file.to_owned()).or_default().words = Some(words);
+    pub(super) fn set_language(&self, file: &str, language: Option<DetectedLanguage>) -> io::Result<()> {
+        let language = language.map(|language| (language.code.to_owned(), language.confidence));
+        self.found(Fact::Language(file.to_owned(), language))
+    }
+
+    pub(super) fn set_words(&self, file: &str, words: usize) -> io::Result<()> {
+        self.found(Fact::Words(file.to_owned(), words))
+    }
+
+    /// Begins anew.
+    pub(super) fn forget(&self) -> io::Result<()> {
+        self.by_file().clear();
+        self.file.as_ref().map_or(Ok(()), FindingsFile::clear)
+    }
+
+    /// Leaves nothing behind.
+    pub(super) fn remove_file(&self) {
+        self.file.iter().for_each(FindingsFile::remove);
+    }
+
+    fn found(&self, fact: Fact) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            file.append(&fact)?;
+        }
+        self.know(fact);
+        Ok(())
+    }
+
+    fn know(&self, fact: Fact) {
+        let mut by_file = self.by_file();
+        match fact {
+            Fact::Words(file, words) => by_file.entry(file).or_default().words = Some(words),
+            Fact::Language(file, language) => {
+                let language =
+                    language.and_then(|(code, confidence)| DetectedLanguage::of_code(&code, confidence));
+                let language = language.map_or(Language::Undetermined, Language::Detected);
+                by_file.entry(file).or_default().language = Some(language);
+            }
+        }
     }
 
     /// Puts the report together; an error when a text was not looked at from both sides.
@@ -102,10 +146,10 @@ mod tests {
     #[test]
     fn the_report_has_a_line_for_every_file() {
         let findings = Findings::default();
-        findings.set_language("b.txt", detect_language("Wir gehen heute nicht in die Schule."));
-        findings.set_words("b.txt", 1_007);
-        findings.set_words("a.txt", 2);
-        findings.set_language("a.txt", None);
+        findings.set_language("b.txt", detect_language("Wir gehen heute nicht in die Schule.")).unwrap();
+        findings.set_words("b.txt", 1_007).unwrap();
+        findings.set_words("a.txt", 2).unwrap();
+        findings.set_language("a.txt", None).unwrap();
         findings.make_report().unwrap();
         let report = findings.report().unwrap();
         assert_eq!((report.files, report.languages, report.words), (2, 1, 1_009));
@@ -117,7 +161,7 @@ mod tests {
     #[test]
     fn half_a_finding_is_no_report() {
         let findings = Findings::default();
-        findings.set_words("a.txt", 2);
+        findings.set_words("a.txt", 2).unwrap();
         assert!(findings.make_report().unwrap_err().contains("a.txt"));
         assert_eq!(findings.report(), None);
     }

@@ -11,6 +11,14 @@ pub(super) struct DetectedLanguage {
     pub(super) confidence: f64,
 }
 
+impl DetectedLanguage {
+    /// What was detected earlier; `None` for a code that means nothing here.
+    pub(super) fn of_code(code: &str, confidence: f64) -> Option<Self> {
+        let language = whatlang::Lang::from_code(code)?;
+        Some(Self { name: english_name(language), code: language.code(), confidence })
+    }
+}
+
 /// Detects the language by script and trigrams; `None` when the text has no letters to judge by.
 pub(super) fn detect_language(text: &str) -> Option<DetectedLanguage> {
     let info = whatlang::detect(text)?;

@@ -1,12 +1,15 @@
-//! The command `demo`: the whole engine at work on real texts, in one process that needs nothing else.
+//! The command `demo`: the whole engine at work on real texts, in one process that needs nothing else, or over a real
+//! database and a real broker.
 //!
 //! A graph of jobs is submitted over HTTP to an API on a free loopback port, in-process workers perform it, and all that
 //! is shown on screen is read back from the API. Nothing here is used by the server.
 
 mod client;
 mod corpus;
+mod earlier_run;
 mod failure_groups;
 mod findings;
+mod findings_file;
 mod language;
 mod memory_use;
 mod observed_job;
@@ -52,6 +55,21 @@ pub struct DemoArgs {
     /// How many tasks of one kind run at once.
     #[arg(long, value_name = "N", default_value = "8", value_parser = parse_workers)]
     pub workers: NonZeroUsize,
+    /// Keep the jobs in a database, `postgres://user:password@host:port/database`: a demo that is killed goes on when it is
+    /// started again. Take one that no server works on.
+    #[arg(long, value_name = "URL", default_value = "memory", hide_default_value = true)]
+    pub store: String,
+    /// Carry the messages by a broker, `amqp[s]://user:password@host:port/vhost`.
+    #[arg(long, value_name = "URL", default_value = "memory", hide_default_value = true)]
+    pub queue: String,
+    /// Where findings are kept until there is a report, when jobs are kept in a database.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "job-service-demo.findings",
+        conflicts_with = "synthetic"
+    )]
+    pub findings: PathBuf,
     /// Leave the API up at the end, until Ctrl-C.
     #[arg(long)]
     pub keep_serving: bool,

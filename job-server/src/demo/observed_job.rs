@@ -6,7 +6,7 @@ use job_core::Timestamp;
 
 use super::client::JobView;
 
-/// A failed job of unknown size is taken as over when nothing has changed for this long.
+/// A failed job is taken as over when nothing has changed for this long.
 const QUIET_MAX: Duration = Duration::from_secs(5);
 
 /// A job that is watched, with its latest answer.
@@ -71,10 +71,11 @@ impl ObservedJob {
             "Completed" | "Cancelled" => true,
             // Its own task failed, or a job that it waited for.
             "Failed" if answer.subtasks.failed == 0 => true,
-            "Failed" => match answer.subtasks.total {
-                Some(total) => answer.subtasks.completed + answer.subtasks.failed >= total,
-                None => now.since(self.changed) >= QUIET_MAX,
-            },
+            "Failed" => {
+                let subtasks = answer.subtasks;
+                subtasks.total.is_some_and(|total| subtasks.completed + subtasks.failed >= total)
+                    || now.since(self.changed) >= QUIET_MAX
+            }
             _ => false,
         }
     }

@@ -9,10 +9,13 @@ use job_core::queue::TaskQueue;
 use job_core::store::JobStore;
 use job_core::worker::{RunnerBuilder, RunnerMonitor, RunnerSettings};
 use job_core::{Clock, Engine, Shutdown, SystemClock};
+use job_queue_amqp::AmqpQueue;
 
+use super::DemoArgs;
 use super::client::Client;
 use super::observed_job::{Fall, ObservedJob};
 use super::screen::Screen;
+use crate::backends::{broker_at, database_at, open_database};
 use crate::{App, Config};
 
 /// The partition of all jobs of the demo.
@@ -21,6 +24,20 @@ const PARTITION: &str = "demo";
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long an interrupted demo waits for its tasks: nothing of it outlives the process.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
+
+/// Opens the store that `args` name; `None` when nothing is to outlive the process.
+pub(super) async fn open_store(args: &DemoArgs) -> anyhow::Result<Option<Arc<dyn JobStore>>> {
+    match database_at(&args.store)? {
+        None => Ok(None),
+        Some(database) => open_database(database).await.map(Some),
+    }
+}
+
+/// Opens the broker that `args` name; `None` when messages are to stay in the process.
+pub(super) fn open_queue(args: &DemoArgs) -> anyhow::Result<Option<Arc<dyn TaskQueue>>> {
+    let broker = broker_at(&args.queue)?;
+    Ok(broker.map(|broker| Arc::new(AmqpQueue::start(&broker)) as Arc<dyn TaskQueue>))
+}
 
 /// A running engine and its API.
 #[derive(Debug)]
@@ -38,7 +55,13 @@ impl Stage {
         queue: Arc<dyn TaskQueue>,
         workers: impl FnOnce(&Engine) -> job_core::Result<()>,
     ) -> anyhow::Result<Self> {
-        let app = App::build(Config::default(), store, queue).await?;
+        // Not the queues of a server on the same broker.
+        let config = Config {
+            tracking_queue: "demo-tracking-in".to_owned(),
+            paused_queue: "demo-paused-in".to_owned(),
+            ..Config::default()
+        };
+        let app = App::build(config, store, queue).await?;
         workers(app.engine()).context("the workers could not be started")?;
         let address = app.address().context("the demo needs the API")?;
         let shutdown = Shutdown::new();

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use job_batch_glob::{GLOB_BATCH, GlobPlugin};
 use job_core::Shutdown;
+use job_core::queue::TaskQueue;
+use job_core::store::JobStore;
 use job_core::worker::Worker as _;
 use job_core::worker::batch::{BATCH_KIND, BatchWorker};
 use job_queue_memory::MemoryQueue;
@@ -16,9 +18,10 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::corpus::Corpus;
+use super::earlier_run::begin;
 use super::failure_groups::render_failures;
 use super::findings::{Findings, Report};
-use super::stage::{Stage, Watched, host};
+use super::stage::{Stage, Watched, host, open_queue, open_store};
 use super::table::{grouped, printable};
 use super::text_workers::{CheckText, CountWords, DetectLanguage, MakeReport, Texts};
 use super::{DemoArgs, EXIT_INTERRUPTED, usage_error};
@@ -43,16 +46,24 @@ pub(super) async fn run(args: &DemoArgs, interrupt: &Shutdown) -> anyhow::Result
             Err(sentence) => return Ok(usage_error(&sentence)),
         },
     };
-    let findings = Arc::new(Findings::default());
+    let store = open_store(args).await?;
+    let queue = open_queue(args)?;
+    let findings = Arc::new(match &store {
+        None => Findings::default(),
+        Some(_) => Findings::kept_in(&args.findings)
+            .with_context(|| format!("--findings: {} cannot be used", shown(&args.findings)))?,
+    });
     let texts = Texts { directory: corpus.directory().to_owned(), findings: Arc::clone(&findings) };
-    let stage = start(&texts, args.workers.get()).await?;
+    let store = store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+    let queue = queue.unwrap_or_else(|| Arc::new(MemoryQueue::new()));
+    let stage = start(store, queue, &texts, args.workers.get()).await?;
     match &args.directory {
         None => println!("Looking at the texts that this program carries"),
         Some(directory) => println!("Looking at {} under {}", args.glob, shown(directory)),
     }
     println!("The API is at {}\n", stage.client.jobs_url());
     let play = async {
-        submit(&stage, &args.glob).await?;
+        begin(&stage.client, &jobs(args), stage.clock.now(), || findings.forget()).await?;
         let jobs = [CHECK, DETECT, COUNT, REPORT].map(|job| stage.observed(job));
         stage.watch(jobs.into(), |_| String::new()).await
     };
@@ -65,11 +76,12 @@ pub(super) async fn run(args: &DemoArgs, interrupt: &Shutdown) -> anyhow::Result
         }
     };
     println!();
-    let report = findings.report().filter(|_| watched.job(REPORT).is_some_and(|job| job.is_completed()));
+    let report = report(&findings, &watched);
     print_report(report.as_ref());
     let failed = print_failures(&stage.client, &watched).await?;
     if !failed && report.as_ref().is_some_and(|report| report.files == 0) {
         stage.stop().await;
+        findings.remove_file();
         return Ok(usage_error(&format!(
             "no file under {} matches {}",
             shown(corpus.directory()),
@@ -80,12 +92,26 @@ pub(super) async fn run(args: &DemoArgs, interrupt: &Shutdown) -> anyhow::Result
         stage.serve_on(interrupt).await;
     }
     stage.stop().await;
+    findings.remove_file();
     Ok(if report.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn start(texts: &Texts, workers: usize) -> anyhow::Result<Stage> {
+/// The report; made again when the process that made it was killed before it could show it.
+fn report(findings: &Findings, watched: &Watched) -> Option<Report> {
+    if !watched.job(REPORT).is_some_and(|job| job.is_completed()) {
+        return None;
+    }
+    findings.report().or_else(|| findings.make_report().ok().and_then(|()| findings.report()))
+}
+
+async fn start(
+    store: Arc<dyn JobStore>,
+    queue: Arc<dyn TaskQueue>,
+    texts: &Texts,
+    workers: usize,
+) -> anyhow::Result<Stage> {
     let plugin = GlobPlugin::new(&texts.directory);
-    Stage::start(Arc::new(MemoryStore::new()), Arc::new(MemoryQueue::new()), |engine| {
+    Stage::start(store, queue, |engine| {
         host(engine, BATCH_QUEUE, 2, |runner| runner.register(BatchWorker::new().with_plugin(plugin)))?;
         host(engine, CHECK_QUEUE, workers, |runner| runner.register(CheckText(texts.clone())))?;
         host(engine, DETECT_QUEUE, workers, |runner| runner.register(DetectLanguage(texts.clone())))?;
@@ -96,18 +122,20 @@ async fn start(texts: &Texts, workers: usize) -> anyhow::Result<Stage> {
     .await
 }
 
-/// Submits the report first: a job may wait for jobs that do not exist yet.
-async fn submit(stage: &Stage, glob: &str) -> anyhow::Result<()> {
-    let jobs = [
+/// The report comes first: a job may wait for jobs that do not exist yet.
+fn jobs(args: &DemoArgs) -> [(&'static str, Value); 4] {
+    let glob = &args.glob;
+    let mut jobs = [
         (REPORT, report_job()),
         (CHECK, batch_job("Check that every file is a text", glob, CheckText::KIND, CHECK_QUEUE)),
         (DETECT, batch_job("Detect the language of every text", glob, DetectLanguage::KIND, DETECT_QUEUE)),
         (COUNT, batch_job("Count the words of every text", glob, CountWords::KIND, COUNT_QUEUE)),
     ];
-    for (id, body) in jobs {
-        stage.client.create(id, &body).await.with_context(|| format!("job {id} could not be submitted"))?;
+    // Jobs over another directory are other jobs.
+    for (_, job) in &mut jobs {
+        job["externalData"] = args.directory.as_deref().map_or_else(|| "the corpus".to_owned(), shown).into();
     }
-    Ok(())
+    jobs
 }
 
 fn report_job() -> Value {

@@ -51,6 +51,11 @@ impl Worker for CheckText {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` asks for")]
+fn unkept(error: std::io::Error) -> String {
+    format!("what was found out could not be written down: {error}")
+}
+
 /// Finds out the language of a text.
 #[derive(Debug)]
 pub(super) struct DetectLanguage(pub(super) Texts);
@@ -62,7 +67,7 @@ impl Worker for DetectLanguage {
 
     async fn run(&self, file: FileItem, _: &TaskContext) -> WorkerResult {
         if let Ok(language) = self.0.study(&file, detect_language) {
-            self.0.findings.set_language(&file.path, language);
+            self.0.findings.set_language(&file.path, language).map_err(unkept)?;
         }
         Ok(Outcome::done())
     }
@@ -79,7 +84,7 @@ impl Worker for CountWords {
 
     async fn run(&self, file: FileItem, _: &TaskContext) -> WorkerResult {
         if let Ok(words) = self.0.study(&file, count_words) {
-            self.0.findings.set_words(&file.path, words);
+            self.0.findings.set_words(&file.path, words).map_err(unkept)?;
         }
         Ok(Outcome::done())
     }

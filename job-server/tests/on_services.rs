@@ -1,0 +1,144 @@
+//! The binary on a real database and a real broker: the schema commands, and demos that are killed and go on.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use testkit::TestDatabase;
+
+const TEXTS: usize = 1_500;
+const TEXT: &str =
+    "Der Wind kam von Westen, und niemand wollte heute noch einmal auf das Wasser hinausfahren.";
+
+async fn empty_database() -> TestDatabase {
+    TestDatabase::create("empty", async |_: &str| anyhow::Ok(())).await.unwrap()
+}
+
+fn job_server(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_job-server"));
+    command.args(arguments);
+    command
+}
+
+/// The exit code, what was printed, and what was complained about.
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// Starts a demo and kills it as soon as it prints a line that `is_far`.
+fn kill_midway(demo: &mut Command, is_far: impl Fn(&str) -> bool) {
+    let mut child = demo.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| is_far(&line.unwrap())), "it ended before it could be killed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Whether the job has come further, and not to its end.
+fn is_midway(line: &str, job: &str) -> bool {
+    line.starts_with(job) && line.contains("Active") && !line.contains(" 0.00%")
+}
+
+fn write_texts(directory: &Path) {
+    for number in 0..TEXTS {
+        fs::write(directory.join(format!("{number:04}.txt")), TEXT).unwrap();
+    }
+}
+
+/// A demo on texts, killed while it counts words, finishes the same jobs when it is started again.
+fn texts_survive(services: &[&str]) {
+    let texts = tempfile::tempdir().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    write_texts(texts.path());
+    let demo = || {
+        let mut demo = job_server(&["demo"]);
+        demo.arg(texts.path()).args(services).current_dir(place.path());
+        demo
+    };
+    kill_midway(&mut demo(), |line| is_midway(line, "count"));
+    let (code, stdout, stderr) = run(&mut demo());
+    assert_eq!(code, Some(0), "{stdout}\n{stderr}");
+    assert!(stdout.contains("Going on with the jobs of a demo that was killed"), "{stdout}");
+    assert!(stdout.contains("1,500 texts, 1 languages, 22,500 words"), "{stdout}");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "nothing is left behind");
+    let (code, stdout, stderr) = run(&mut demo());
+    assert_eq!(code, Some(0), "{stdout}\n{stderr}");
+    assert!(!stdout.contains("Going on"), "a demo that is over is not gone on with: {stdout}");
+}
+
+/// The same for generated items, of which none may be lost.
+fn items_survive(services: &[&str]) {
+    let demo = || {
+        let mut demo = job_server(&["demo", "--synthetic", "20000"]);
+        demo.args(services);
+        demo
+    };
+    kill_midway(&mut demo(), |line| is_midway(line, "synthetic"));
+    let (code, stdout, stderr) = run(&mut demo());
+    assert_eq!(code, Some(0), "{stdout}\n{stderr}");
+    assert!(stdout.contains("Going on with") && stdout.contains("21 of 21 subtasks"), "{stdout}");
+}
+
+/// What is stored contradicts itself nowhere.
+fn is_sound(database: &TestDatabase) {
+    let (code, stdout, stderr) =
+        run(&mut job_server(&["verify", "--partition", "demo", "--store", database.url()]));
+    assert_eq!((code, stdout.as_str()), (Some(0), "Nothing contradicts itself.\n"), "{stderr}");
+}
+
+// One test for both demos: their queues have the same names on every broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_demo_on_a_database_and_a_broker_goes_on() {
+    let database = empty_database().await;
+    let services = ["--store", database.url(), "--queue", testkit::rabbit().unwrap()];
+    texts_survive(&services);
+    is_sound(&database);
+    items_survive(&services);
+    is_sound(&database);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_is_made_checked_and_printed() {
+    let database = empty_database().await;
+    let on = |arguments: &[&str]| run(job_server(arguments).args(["--store", database.url()]));
+    let (code, _, stderr) = on(&["migrate", "validate"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("has schema version 0") && stderr.contains("run the migration"), "{stderr}");
+    let (code, stdout, stderr) = on(&["migrate"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("Applied version 1: jobs\n"), "{stdout}");
+    let (code, again, _) = on(&["migrate"]);
+    assert_eq!((code, again.lines().count()), (Some(0), 1), "{again}");
+    assert_eq!(on(&["migrate", "validate"]), (Some(0), again, String::new()));
+    let (code, script, _) = run(&mut job_server(&["migrate", "--print"]));
+    assert_eq!(code, Some(0));
+    assert!(script.starts_with("BEGIN;") && script.ends_with("COMMIT;\n"), "{script}");
+    let (code, _, stderr) = run(&mut job_server(&["migrate"]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("no database is named: say --store postgres://"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finished_jobs_are_pruned() {
+    let database = empty_database().await;
+    let place = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) =
+        run(job_server(&["demo", "--store", database.url()]).current_dir(place.path()));
+    assert_eq!(code, Some(0), "{stdout}\n{stderr}");
+    let prune = |arguments: &[&str]| {
+        let (code, stdout, stderr) =
+            run(job_server(&["prune", "--store", database.url(), "--older-than"]).args(arguments));
+        (code, stdout + &stderr)
+    };
+    assert_eq!(prune(&["1d"]), (Some(0), "0 jobs removed.\n".to_owned()));
+    assert_eq!(prune(&["0s", "--partition", "other"]).1, "0 jobs removed.\n");
+    assert_eq!(prune(&["0s", "--status", "Failed", "--step", "1"]).1, "1 jobs removed.\n");
+    assert_eq!(prune(&["0s"]).1, "3 jobs removed.\n");
+    let (code, sentence) = prune(&["0s", "--status", "Active"]);
+    assert_eq!(code, Some(2));
+    assert!(sentence.contains("a job that is Active is not finished"), "{sentence}");
+    is_sound(&database);
+}
