@@ -13,11 +13,11 @@ use crate::job::NewJob;
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The identity of a JSON document. Members that are null, `[]`, `{}` or 0 at the top level count as absent.
+    /// The identity of the body of a create request. A member that is null or has the contract's default counts as absent.
     #[must_use]
     pub fn of_request(body: &Map<String, Value>) -> Self {
         let mut hash = Sha256::new();
-        let mut members: Vec<_> = body.iter().filter(|(_, value)| !is_default(value)).collect();
+        let mut members: Vec<_> = body.iter().filter(|(name, value)| !is_default(name, value)).collect();
         members.sort_by_key(|(key, _)| *key);
         for (key, value) in members {
             write_text(&mut hash, key);
@@ -36,7 +36,7 @@ impl Fingerprint {
                 format!("{}{}", prerequisite.job, if prerequisite.pre_created { ",pc" } else { "" })
             })
             .collect();
-        let body = json!({
+        let mut body = json!({
             "name": job.name,
             "description": job.description,
             "externalData": job.external_data,
@@ -44,14 +44,19 @@ impl Fingerprint {
             "prerequisiteJobIds": prerequisites,
             "delay": job.delay.as_secs(),
             "labels": job.labels,
-            "task": {
+        });
+        if job.job_type.is_some() {
+            // The same request stays the same when the type is defined anew.
+            body["parameters"] = job.parameters.clone().unwrap_or_default();
+        } else {
+            body["task"] = json!({
                 "taskClassifier": job.task.classifier,
                 "taskApiVersion": job.task.api_version,
                 "taskDataHash": Sha256::digest(&job.task.data).to_vec(),
                 "taskPipe": job.task.queue,
                 "targetPipe": job.task.target,
-            },
-        });
+            });
+        }
         Self::of_request(body.as_object().expect("the document above is an object"))
     }
 
@@ -74,13 +79,13 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-fn is_default(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::Bool(_) | Value::String(_) => false,
+fn is_default(name: &str, value: &Value) -> bool {
+    match (name, value) {
+        (_, Value::Null) => true,
+        ("delay", Value::Number(delay)) => delay.as_f64() == Some(0.0),
+        ("prerequisiteJobIds", Value::Array(items)) => items.is_empty(),
+        ("labels", Value::Object(labels)) => labels.is_empty(),
+        _ => false,
     }
 }
 
@@ -140,6 +145,22 @@ mod tests {
 
     fn of(text: &str) -> Fingerprint {
         Fingerprint::of_request(serde_json::from_str::<Value>(text).unwrap().as_object().unwrap())
+    }
+
+    #[test]
+    fn parameters_that_look_empty_are_not_absent() {
+        let forms = [
+            "",
+            r#","parameters":0"#,
+            r#","parameters":[]"#,
+            r#","parameters":{}"#,
+            r#","parameters":false"#,
+        ]
+        .map(|parameters| of(&format!(r#"{{"type":"t"{parameters}}}"#)));
+        for (index, form) in forms.iter().enumerate() {
+            assert!(!forms[..index].contains(form), "form {index}");
+        }
+        assert_eq!(of(r#"{"type":"t","parameters":null}"#), forms[0]);
     }
 
     #[test]

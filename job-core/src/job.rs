@@ -88,6 +88,8 @@ pub struct NewJob {
     pub task: TaskSpec,
     /// The job type it was made from, if any.
     pub job_type: Option<String>,
+    /// What it was made with. They count for the identity of the request in the task's place, and are not stored.
+    pub parameters: Option<serde_json::Value>,
     /// Jobs that must complete first.
     pub prerequisites: Vec<Prerequisite>,
     /// Wait after the prerequisites.
@@ -111,6 +113,7 @@ impl NewJob {
             external_data: None,
             task,
             job_type: None,
+            parameters: None,
             prerequisites: Vec::new(),
             delay: Duration::ZERO,
             labels: Labels::new(),

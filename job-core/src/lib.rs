@@ -16,6 +16,7 @@ mod fingerprint;
 mod gather;
 mod id;
 mod job;
+pub mod job_type;
 mod lifecycle;
 pub mod message;
 pub mod progress;

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::clock::{Clock, ClockExt, IdSource, RandomIds, SystemClock, Timestamp};
 use crate::dependency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::id::{JobId, JobKey, PartitionId, TaskPath};
 use crate::job::{AcceptedJob, Failure, Job, NewJob};
+use crate::job_type::{JobTypes, Surroundings};
 use crate::lifecycle::JobStatus;
 use crate::progress::TaskProgress;
 use crate::query::{JobPage, JobQuery, PAGE_SIZE_MAX, Selection};
+use crate::shutdown::Shutdown;
 use crate::signals::Signals;
 use crate::store::{Action, ActionOutcome, CreateOutcome, Drift, JobStore, PruneRequest, VerifyRequest};
 
@@ -58,6 +62,9 @@ pub struct JobService {
     limits: JobLimits,
     bulk_step: u32,
     suspended: SuspendedPartitions,
+    job_types: JobTypes,
+    /// As many scripts at once as there are processors: more would only wait for each other.
+    scripts: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for JobService {
@@ -78,6 +85,8 @@ impl JobService {
             limits: JobLimits::default(),
             bulk_step: 100,
             suspended: Arc::new(|_| false),
+            job_types: JobTypes::default(),
+            scripts: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
         }
     }
 
@@ -121,6 +130,19 @@ impl JobService {
     pub fn with_suspended_partitions(mut self, suspended: SuspendedPartitions) -> Self {
         self.suspended = suspended;
         self
+    }
+
+    /// Knows these job types.
+    #[must_use]
+    pub fn with_job_types(mut self, job_types: JobTypes) -> Self {
+        self.job_types = job_types;
+        self
+    }
+
+    /// The job types that jobs can be made of.
+    #[must_use]
+    pub fn job_types(&self) -> &JobTypes {
+        &self.job_types
     }
 
     /// The store behind this service.
@@ -181,6 +203,44 @@ impl JobService {
             .collect())
     }
 
+    /// A job whose task a job type makes from `parameters`, ready to be named, labelled and created. The script runs apart
+    /// from the threads that others wait for.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) when there is no such type, or it refuses the parameters;
+    /// [`Internal`](ErrorKind::Internal) when its script is wrong.
+    pub async fn job_of_type(
+        &self,
+        key: JobKey,
+        job_type: &str,
+        parameters: Option<serde_json::Value>,
+    ) -> Result<NewJob> {
+        let Some(known) = self.job_types.get(job_type).cloned() else {
+            let shown: String = job_type.chars().take(100).collect();
+            return Err(Error::invalid(format!("Unknown job type ID: {shown}")));
+        };
+        let _turn = self.scripts.acquire().await.expect("the semaphore is never closed");
+        let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
+        let work = move || {
+            let now = || clock.now().as_millis();
+            // The bits that say that an id is random are not at the same places in both halves.
+            let random = || {
+                let (high, low) = ids.next().as_u64_pair();
+                high ^ low.rotate_left(8)
+            };
+            let given = parameters.as_ref().unwrap_or(&serde_json::Value::Null);
+            let task = known.task(&key, given, &Surroundings { now: &now, random: &random })?;
+            let mut job = NewJob::new(key, task);
+            job.job_type = Some(known.id().to_owned());
+            job.parameters = parameters;
+            Ok(job)
+        };
+        let outcome = Shutdown::new().spawn_blocking(work).await;
+        outcome.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Internal, "the task could not be built").with_source(error))
+        })
+    }
+
     fn accept(&self, mut job: NewJob) -> Result<AcceptedJob> {
         job.validate()?;
         let limits = &self.limits;
@@ -194,6 +254,7 @@ impl JobService {
             }
         }
         let fingerprint = job.fingerprint.unwrap_or_else(|| Fingerprint::of_job(&job));
+        job.parameters = None;
         job.prerequisites = dependency::without_repeats(std::mem::take(&mut job.prerequisites));
         let suspended = (self.suspended)(&job.key.partition);
         Ok(AcceptedJob { fingerprint, task_id: self.ids.next(), suspended, job })

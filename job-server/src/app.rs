@@ -63,8 +63,10 @@ impl App {
             port.address.get_or_init(|| listener.address());
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let mut service =
-            JobService::new(store).with_clock(Arc::clone(&clock)).with_signals(Signals::default());
+        let mut service = JobService::new(store)
+            .with_clock(Arc::clone(&clock))
+            .with_signals(Signals::default())
+            .with_job_types(config.job_types.clone());
         if let Some(pattern) = config.suspended_partitions.clone() {
             service = service.with_suspended_partitions(Arc::new(move |partition| pattern.holds(partition)));
         }

@@ -42,5 +42,8 @@ pub async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::Migrate(arguments) => maintenance::migrate::run(&arguments).await,
         Command::Verify(arguments) => maintenance::verify::run(&arguments).await,
         Command::Prune(arguments) => maintenance::prune::run(&arguments).await,
+        Command::CheckJobTypes { directory } => {
+            config::check_job_types(&directory, &mut std::io::stdout().lock())
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line. Every flag has an environment variable, most of them those of the CAF Job Service.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -8,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use job_core::query::PAGE_SIZE_DEFAULT;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Config, LogFormat, Roles, SuspendedPattern};
+use super::{Config, LogFormat, Roles, SuspendedPattern, job_types};
 use crate::backends::{QueueArguments, StoreArguments};
 use crate::demo::DemoArgs;
 use crate::limits::Limits;
@@ -49,6 +50,11 @@ pub enum Command {
     Verify(Box<VerifyArguments>),
     /// Remove finished jobs by age, status and label.
     Prune(Box<PruneArguments>),
+    /// Check the job type definitions in a directory, without starting anything.
+    CheckJobTypes {
+        /// The directory; each definition is a file `ID.yaml` in it.
+        directory: PathBuf,
+    },
 }
 
 const SERVE_EXAMPLES: &str = "\
@@ -129,6 +135,9 @@ pub struct ServeArguments {
     /// Hold the jobs of partitions whose whole id matches.
     #[arg(long, env = "CAF_JOB_SERVICE_SUSPENDED_PARTITIONS_REGEX", value_name = "REGEX")]
     pub suspended_partitions_regex: Option<SuspendedPattern>,
+    /// Directory of job type definitions, each a file `ID.yaml` [default: there are no job types].
+    #[arg(long, env = "CAF_JOB_SERVICE_JOB_TYPE_DEFINITIONS_DIR", value_name = "DIRECTORY")]
+    pub job_type_definitions_dir: Option<PathBuf>,
     /// How often to look for due jobs when nothing wakes the dispatcher, in seconds [default: twice a second].
     #[arg(
         long, env = "CAF_SCHEDULED_EXECUTOR_PERIOD", value_name = "SECONDS",
@@ -206,6 +215,8 @@ impl ServeArguments {
             drain_time: Duration::from_secs(self.drain_seconds.into()),
             ..Limits::default()
         };
+        let directory = self.job_type_definitions_dir.as_ref().filter(|path| !path.as_os_str().is_empty());
+        let job_types = directory.map(|path| job_types::load(path)).transpose()?.unwrap_or_default();
         let config = Config {
             listen: self.listen,
             admin_listen: Some(self.admin_listen),
@@ -221,6 +232,7 @@ impl ServeArguments {
             cancel_batch: self.cancel_jobs_batch_limit,
             delete_batch: self.delete_jobs_batch_limit,
             suspended_partitions: self.suspended_partitions_regex.clone(),
+            job_types,
             dispatch_poll: self
                 .scheduled_executor_period
                 .map_or(Duration::from_millis(500), |seconds| Duration::from_secs(seconds.into())),

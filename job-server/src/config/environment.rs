@@ -23,6 +23,14 @@ const WITHOUT_EFFECT: &[&str] = &[
     "JOB_SERVICE_READINESS_SUCCESS_ATTEMPTS",
 ];
 
+/// The value that the operator gave a property of a job type: that of the variable of its name, or of the same with `_`
+/// in the place of each `-` and `.`, which few shells allow in names.
+pub(super) fn configuration_property(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this file is the door to the environment")]
+    let read = |name: &str| std::env::var(name).ok();
+    read(name).or_else(|| read(&name.replace(['-', '.'], "_")))
+}
+
 /// Names of variables of this process that begin like ours and mean nothing to it: misspelt, usually.
 #[must_use]
 pub fn unknown_variables() -> Vec<String> {
@@ -51,6 +59,7 @@ mod tests {
     #[test]
     fn only_misspelt_variables_are_unknown() {
         assert!(is_unknown("JOB_SERVICE_LISTEM"));
+        assert!(configuration_property("PATH").is_some());
         for known in ["JOB_SERVICE_LISTEN", "JOB_SERVICE_JAVA_OPTS", "CAF_LOG_LEVEL", "PATH"] {
             assert!(!is_unknown(known), "{known}");
         }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod environment;
+mod job_types;
 mod values;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,11 +10,13 @@ use std::time::Duration;
 
 use anyhow::bail;
 use job_core::dispatcher::TrackingSettings;
+use job_core::job_type::JobTypes;
 use job_core::query::PAGE_SIZE_DEFAULT;
 use job_core::tracker::TrackerSettings;
 
 pub use arguments::{Command, CommandLine, ServeArguments};
 pub use environment::unknown_variables;
+pub(crate) use job_types::check as check_job_types;
 pub use values::{LogFormat, Role, Roles, SuspendedPattern};
 
 use crate::limits::Limits;
@@ -49,6 +52,8 @@ pub struct Config {
     pub delete_batch: u32,
     /// Partitions whose jobs are accepted and held.
     pub suspended_partitions: Option<SuspendedPattern>,
+    /// What jobs can be made of by name.
+    pub job_types: JobTypes,
     /// How often the outbox is looked at when nobody wakes the dispatcher.
     pub dispatch_poll: Duration,
     /// How long the tracker waits for one more report before it records a batch.
@@ -77,6 +82,7 @@ impl Default for Config {
             cancel_batch: 100,
             delete_batch: 100,
             suspended_partitions: None,
+            job_types: JobTypes::default(),
             dispatch_poll: Duration::from_millis(500),
             tracker_batch_idle: Duration::from_millis(5),
             tracker_batch_size: 1_000,

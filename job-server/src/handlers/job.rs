@@ -11,7 +11,7 @@ use super::selection::{next_link, page_limit};
 use super::{Api, Call};
 use crate::error::ApiError;
 use crate::model::job::{FailureModel, JobModel, TaskModel};
-use crate::model::new_job;
+use crate::model::new_job::{Origin, Request};
 use crate::reply::{Answer, empty, json};
 
 /// Longest long poll, in seconds.
@@ -32,7 +32,14 @@ pub(super) async fn create(api: &Api, call: &Call) -> Result<Answer, ApiError> {
             "Content-Type is not understood here: expected application/json in UTF-8",
         ));
     }
-    let job = new_job::read(key, &call.body, &call.correlation_id)?;
+    let request = Request::read(&call.body)?;
+    let job = match request.origin()? {
+        Origin::Task => request.into_job(key, &call.correlation_id)?,
+        Origin::Type { job_type, parameters } => {
+            let job = api.service.job_of_type(key, &job_type, parameters).await?;
+            request.into_typed_job(job, &call.correlation_id)?
+        }
+    };
     match api.service.create(job).await? {
         Created::Repeat => Ok(empty(StatusCode::NO_CONTENT)),
         Created::New => {

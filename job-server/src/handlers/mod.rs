@@ -4,6 +4,7 @@ mod bulk;
 mod documents;
 mod health;
 mod job;
+mod job_types;
 mod jobs;
 mod selection;
 mod stats;
@@ -64,6 +65,7 @@ pub(crate) async fn answer(api: &Api, endpoint: Endpoint, call: &Call) -> Result
         Endpoint::OpenApi => Ok(documents::openapi()),
         Endpoint::HealthCheck => Ok(health::check(api, call).await),
         Endpoint::Ping => Ok(health::ping()),
+        Endpoint::JobTypes => Ok(job_types::list(api)),
         Endpoint::ListJobs => jobs::list(api, call).await,
         Endpoint::GetJob => job::get(api, call).await,
         Endpoint::CreateJob => job::create(api, call).await,

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
+use job_core::job_type::PARAMETERS_BYTES_MAX;
 use job_core::{Fingerprint, JobId, JobKey, NewJob, Prerequisite, TaskSpec};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -28,7 +29,8 @@ struct Body<'a> {
     task: Option<Object<Task<'a>>>,
     #[serde(rename = "type")]
     job_type: Option<Text>,
-    parameters: Option<Value>,
+    #[serde(borrow)]
+    parameters: Option<&'a RawValue>,
     prerequisite_job_ids: Option<Vec<Option<Text>>>,
     #[serde(default, deserialize_with = "given")]
     delay: Option<Integer>,
@@ -53,47 +55,142 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads the body of a request to create `key`.
-pub(crate) fn read(key: JobKey, body: &[u8], correlation_id: &str) -> Result<NewJob, ApiError> {
-    let body = parse(body)?;
-    let encoding = encoding(body.task.as_ref())?;
-    let fingerprint = fingerprint(&body)?;
-    let task = match (body.task, body.job_type) {
-        (Some(_), Some(_)) => {
-            return Err(ApiError::bad_request("Specifying both typeId and task properties is not allowed."));
-        }
-        (None, Some(Text(job_type))) => {
-            return Err(ApiError::bad_request(format!("Unknown job type ID: {}", excerpt(&job_type))));
-        }
-        (None, None) => {
-            return Err(ApiError::bad_request(
+/// Where the task of a new job comes from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// The client gives it.
+    Task,
+    /// A job type makes it from parameters.
+    Type { job_type: String, parameters: Option<Value> },
+}
+
+/// The body of a create request, read and not yet checked as a whole.
+pub(crate) struct Request<'a> {
+    body: Body<'a>,
+    encoding: Option<Encoding>,
+    parameters: Option<Value>,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn read(body: &'a [u8]) -> Result<Self, ApiError> {
+        let body = parse(body)?;
+        let encoding = encoding(body.task.as_ref())?;
+        let parameters = body.parameters.map(parameters).transpose()?.filter(|value| !value.is_null());
+        Ok(Self { body, encoding, parameters })
+    }
+
+    /// Whether the task is given or has to be made first.
+    pub(crate) fn origin(&self) -> Result<Origin, ApiError> {
+        match (&self.body.task, &self.body.job_type) {
+            (Some(_), Some(_)) => {
+                Err(ApiError::bad_request("Specifying both typeId and task properties is not allowed."))
+            }
+            (None, Some(Text(job_type))) => {
+                Ok(Origin::Type { job_type: job_type.clone(), parameters: self.parameters.clone() })
+            }
+            (None, None) => Err(ApiError::bad_request(
                 "task has not been specified: expected an object, or a job type in type",
-            ));
+            )),
+            (Some(_), None) => Ok(Origin::Task),
         }
-        (Some(Object(task)), None) => task,
-    };
-    let owned = |text: Option<Text>| text.map(|Text(text)| text);
-    let spec = TaskSpec {
-        classifier: owned(task.task_classifier).unwrap_or_default(),
-        api_version: task.task_api_version.unwrap_or_default().0.unwrap_or_default(),
-        // Task data is checked after all other fields, in the contract's order.
-        data: Bytes::from_static(b"?"),
-        queue: owned(task.task_pipe).unwrap_or_default(),
-        target: owned(task.target_pipe),
-    };
-    let mut job = NewJob::new(key, spec);
-    job.name = owned(body.name);
-    job.description = owned(body.description);
-    job.external_data = owned(body.external_data);
-    job.labels =
-        body.labels.unwrap_or_default().into_iter().map(|(key, value)| (key, owned(value))).collect();
-    job.correlation_id = Some(correlation_id.to_owned());
-    job.fingerprint = Some(fingerprint);
-    job.validate()?;
-    job.task.data = task_data(task.task_data, encoding)?;
-    job.delay = delay(body.delay)?;
-    job.prerequisites = prerequisites(body.prerequisite_job_ids.unwrap_or_default())?;
-    Ok(job)
+    }
+
+    /// The job as the client gives it.
+    pub(crate) fn into_job(mut self, key: JobKey, correlation_id: &str) -> Result<NewJob, ApiError> {
+        let fingerprint = self.fingerprint()?;
+        let Some(Object(task)) = self.body.task.take() else {
+            return Err(ApiError::bad_request("The task data has not been specified."));
+        };
+        let spec = TaskSpec {
+            classifier: owned(task.task_classifier).unwrap_or_default(),
+            api_version: task.task_api_version.unwrap_or_default().0.unwrap_or_default(),
+            // Task data is checked after all other fields, in the contract's order.
+            data: Bytes::from_static(b"?"),
+            queue: owned(task.task_pipe).unwrap_or_default(),
+            target: owned(task.target_pipe),
+        };
+        let encoding = self.encoding;
+        self.complete(NewJob::new(key, spec), fingerprint, correlation_id, |job| {
+            job.task.data = task_data(task.task_data, encoding)?;
+            Ok(())
+        })
+    }
+
+    /// `job`, which a job type made, with everything else that the client gives.
+    pub(crate) fn into_typed_job(self, job: NewJob, correlation_id: &str) -> Result<NewJob, ApiError> {
+        let fingerprint = self.fingerprint()?;
+        self.complete(job, fingerprint, correlation_id, |_| Ok(()))
+    }
+
+    fn complete(
+        self,
+        mut job: NewJob,
+        fingerprint: Fingerprint,
+        correlation_id: &str,
+        fill_data: impl FnOnce(&mut NewJob) -> Result<(), ApiError>,
+    ) -> Result<NewJob, ApiError> {
+        let body = self.body;
+        job.name = owned(body.name);
+        job.description = owned(body.description);
+        job.external_data = owned(body.external_data);
+        job.labels =
+            body.labels.unwrap_or_default().into_iter().map(|(key, value)| (key, owned(value))).collect();
+        job.correlation_id = Some(correlation_id.to_owned());
+        job.fingerprint = Some(fingerprint);
+        job.validate()?;
+        fill_data(&mut job)?;
+        job.delay = delay(body.delay)?;
+        job.prerequisites = prerequisites(body.prerequisite_job_ids.unwrap_or_default())?;
+        Ok(job)
+    }
+
+    /// The identity of the request: of its members that mean something. Absent members and nulls are the same.
+    fn fingerprint(&self) -> Result<Fingerprint, ApiError> {
+        let body = &self.body;
+        let mut members = Map::new();
+        put(&mut members, "name", text(body.name.as_ref()));
+        put(&mut members, "description", text(body.description.as_ref()));
+        put(&mut members, "externalData", text(body.external_data.as_ref()));
+        put(&mut members, "type", text(body.job_type.as_ref()));
+        put(&mut members, "parameters", self.parameters.clone());
+        put(&mut members, "delay", body.delay.and_then(|Integer(delay)| delay).map(Value::from));
+        if let Some(entries) = &body.prerequisite_job_ids {
+            let entries = entries.iter().map(|entry| text(entry.as_ref()).unwrap_or_default());
+            put(&mut members, "prerequisiteJobIds", Some(entries.collect()));
+        }
+        if let Some(labels) = &body.labels {
+            let labels =
+                labels.iter().map(|(key, value)| (key.clone(), text(value.as_ref()).unwrap_or_default()));
+            put(&mut members, "labels", Some(Value::Object(labels.collect())));
+        }
+        if let Some(Object(task)) = &body.task {
+            put(&mut members, "task", Some(Value::Object(canonical_task(task)?)));
+        }
+        Ok(Fingerprint::of_request(&members))
+    }
+}
+
+fn owned(text: Option<Text>) -> Option<String> {
+    text.map(|Text(text)| text)
+}
+
+fn parameters(raw: &RawValue) -> Result<Value, ApiError> {
+    let json = raw.get();
+    if json.len() > PARAMETERS_BYTES_MAX {
+        return Err(ApiError::bad_request(format!(
+            "parameters are {} bytes of JSON: at most {PARAMETERS_BYTES_MAX} are allowed",
+            json.len()
+        )));
+    }
+    if raw_json::compact(json).is_none() {
+        return Err(ApiError::bad_request(format!(
+            "parameters are nested too deeply: at most {} levels are allowed",
+            raw_json::DEPTH_MAX
+        )));
+    }
+    serde_json::from_str(json).map_err(|error| {
+        ApiError::bad_request(format!("Unable to process JSON: parameters: {error} of its value"))
+    })
 }
 
 fn parse(body: &[u8]) -> Result<Body<'_>, ApiError> {
@@ -211,30 +308,6 @@ fn prerequisites(entries: Vec<Option<Text>>) -> Result<Vec<Prerequisite>, ApiErr
         prerequisites.push(Prerequisite { job, pre_created: parts.any(|option| option == "pc") });
     }
     Ok(prerequisites)
-}
-
-/// The identity of the request: of its members that mean something. Absent members and nulls are the same.
-fn fingerprint(body: &Body<'_>) -> Result<Fingerprint, ApiError> {
-    let mut members = Map::new();
-    put(&mut members, "name", text(body.name.as_ref()));
-    put(&mut members, "description", text(body.description.as_ref()));
-    put(&mut members, "externalData", text(body.external_data.as_ref()));
-    put(&mut members, "type", text(body.job_type.as_ref()));
-    put(&mut members, "parameters", body.parameters.clone());
-    put(&mut members, "delay", body.delay.and_then(|Integer(delay)| delay).map(Value::from));
-    if let Some(entries) = &body.prerequisite_job_ids {
-        let entries = entries.iter().map(|entry| text(entry.as_ref()).unwrap_or_default());
-        put(&mut members, "prerequisiteJobIds", Some(entries.collect()));
-    }
-    if let Some(labels) = &body.labels {
-        let labels =
-            labels.iter().map(|(key, value)| (key.clone(), text(value.as_ref()).unwrap_or_default()));
-        put(&mut members, "labels", Some(Value::Object(labels.collect())));
-    }
-    if let Some(Object(task)) = &body.task {
-        put(&mut members, "task", Some(Value::Object(canonical_task(task)?)));
-    }
-    Ok(Fingerprint::of_request(&members))
 }
 
 fn canonical_task(task: &Task<'_>) -> Result<Map<String, Value>, ApiError> {

@@ -9,6 +9,7 @@ mod drain;
 mod headers;
 mod health;
 mod hooked_store;
+mod job_types;
 mod listing;
 mod malformed;
 mod process;
