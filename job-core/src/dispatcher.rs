@@ -3,7 +3,7 @@
 //! Claim under a lease, publish with confirms, settle. A crash in between publishes again when the lease ends: at least
 //! once, never zero. Any number of dispatchers may run on one store.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,15 +49,52 @@ pub struct TrackingSettings {
     /// Base of the URL where workers ask for the job's status, such as `http://host:8080/job-service/v1`; none when they
     /// cannot ask over HTTP.
     pub service_url: Option<String>,
+    /// What lets workers ask where askers have to say who they are; none where anybody may ask.
+    pub status_capability: Option<StatusCapability>,
     /// The least time between two such questions.
     pub status_check_interval: Duration,
 }
+
+/// Makes the proof that a status URL carries in its query: that its bearer may read the status of that one job.
+///
+/// Workers open the URL as it is and send nothing else, so the proof has to travel in it.
+#[derive(Clone)]
+pub struct StatusCapability(Arc<dyn Fn(&JobKey) -> String + Send + Sync>);
+
+impl StatusCapability {
+    /// `query` answers the URL's query for a job, already encoded, such as `c=MAC`.
+    #[must_use]
+    pub fn new(query: impl Fn(&JobKey) -> String + Send + Sync + 'static) -> Self {
+        Self(Arc::new(query))
+    }
+
+    /// The query for `job`.
+    #[must_use]
+    pub fn query(&self, job: &JobKey) -> String {
+        (self.0)(job)
+    }
+}
+
+impl fmt::Debug for StatusCapability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StatusCapability")
+    }
+}
+
+impl PartialEq for StatusCapability {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for StatusCapability {}
 
 impl Default for TrackingSettings {
     fn default() -> Self {
         Self {
             tracking_queue: "jobtracking-in".to_owned(),
             service_url: None,
+            status_capability: None,
             status_check_interval: Duration::from_secs(5),
         }
     }
@@ -221,7 +258,13 @@ pub fn tracking(
         job_task_id: Some(JobTaskId::of_job(job.clone()).to_string()),
         last_status_check_time: Some(now),
         status_check_interval_millis: i64::try_from(interval).unwrap_or(i64::MAX),
-        status_check_url: settings.service_url.as_ref().map(|base| status_check_url(base, job)),
+        status_check_url: settings.service_url.as_ref().map(|base| {
+            let url = status_check_url(base, job);
+            match &settings.status_capability {
+                Some(capability) => format!("{url}?{}", capability.query(job)),
+                None => url,
+            }
+        }),
         tracking_pipe: Some(settings.tracking_queue.clone()),
         track_to,
     }
@@ -257,6 +300,20 @@ mod tests {
         assert_eq!(
             status_check_url("http://h/job-service/v1/", &job),
             "http://h/job-service/v1/partitions/a%20b/jobs/x%7B1%7D%2F%C3%A9/status"
+        );
+    }
+
+    #[test]
+    fn a_capability_travels_in_the_status_url() {
+        let settings = TrackingSettings {
+            service_url: Some("http://h/v1".to_owned()),
+            status_capability: Some(StatusCapability::new(|job| format!("c={}", job.job.as_str().len()))),
+            ..TrackingSettings::default()
+        };
+        let tracking = tracking(&JobKey::parse("p", "four").unwrap(), None, &settings, Timestamp::default());
+        assert_eq!(
+            tracking.status_check_url.as_deref(),
+            Some("http://h/v1/partitions/p/jobs/four/status?c=4")
         );
     }
 }

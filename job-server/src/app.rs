@@ -4,17 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use job_core::dispatcher::DispatcherSettings;
+use job_core::dispatcher::{DispatcherSettings, TrackingSettings};
 use job_core::queue::TaskQueue;
 use job_core::store::JobStore;
 use job_core::stower::StowerSettings;
 use job_core::{Clock, Engine, EngineSettings, JobService, Shutdown, Signals, SystemClock};
 
+use crate::audit::AuditLog;
+use crate::auth::Guard;
 use crate::config::{Config, Role};
 use crate::handlers::Api;
 use crate::health::{Health, PortState};
 use crate::router::{ADMIN, API};
-use crate::server::{Listener, Site};
+use crate::server::{Gate, Listener, Site};
 
 /// A server whose addresses are bound and whose engine runs. It accepts connections once [`run`](Self::run) is polled.
 ///
@@ -39,6 +41,7 @@ pub struct App {
     clock: Arc<dyn Clock>,
     api: Option<Listener>,
     admin: Option<Listener>,
+    gate: Gate,
     port: Arc<PortState>,
 }
 
@@ -63,6 +66,12 @@ impl App {
             port.address.get_or_init(|| listener.address());
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let guard = match &config.tokens {
+            Some(tokens) => Guard::with_tokens(tokens, config.secret.clone(), Arc::clone(&clock))?,
+            None => Guard::open(config.is_local(), Arc::clone(&clock)),
+        };
+        let audit = AuditLog::open(config.audit_log.as_deref(), Arc::clone(&clock))?;
+        let gate = Gate { guard: Arc::new(guard), audit: Arc::new(audit) };
         let mut service = JobService::new(store)
             .with_clock(Arc::clone(&clock))
             .with_signals(Signals::default())
@@ -72,7 +81,10 @@ impl App {
         }
         let dispatcher = config.roles.has(Role::Dispatcher).then(|| DispatcherSettings {
             poll_interval: config.dispatch_poll,
-            tracking: config.tracking(api.as_ref().map(Listener::address)),
+            tracking: TrackingSettings {
+                status_capability: gate.guard.status_capability(),
+                ..config.tracking(api.as_ref().map(Listener::address))
+            },
             ..DispatcherSettings::default()
         });
         let tracker = config.roles.has(Role::Tracker).then(|| config.tracker());
@@ -80,7 +92,7 @@ impl App {
         let drain = config.limits.drain_time;
         let engine =
             Engine::start_with(service, queue, EngineSettings { dispatcher, tracker, stower, drain });
-        Ok(Self { config, engine, clock, api, admin, port })
+        Ok(Self { config, engine, clock, api, admin, gate, port })
     }
 
     /// Where the API listens; none when this process does not serve it.
@@ -101,6 +113,11 @@ impl App {
         &self.engine
     }
 
+    /// What the operator may have read anew while the server runs.
+    pub(crate) fn reload(&self) -> Reload {
+        Reload { audit: Arc::clone(&self.gate.audit) }
+    }
+
     /// Serves until `shutdown` stops; then takes no new connections, finishes the requests in hand, and stops the engine.
     /// Answers whether everything was finished in time.
     pub async fn run(self, shutdown: Shutdown) -> bool {
@@ -109,8 +126,10 @@ impl App {
         let api = Arc::new(self.handlers(&requests));
         let site = |routes, tasks: &Shutdown| {
             let clock = Arc::clone(&self.clock);
-            Arc::new(Site::new(routes, Arc::clone(&api), limits.clone(), clock, tasks.clone()))
+            let (gate, limits) = (self.gate.clone(), limits.clone());
+            Arc::new(Site::new(routes, Arc::clone(&api), gate, limits, clock, tasks.clone()))
         };
+        self.gate.guard.follow(&requests);
         if let Some(listener) = self.api {
             self.port.accepting.store(true, Ordering::SeqCst);
             let port = Arc::clone(&self.port);
@@ -150,6 +169,18 @@ impl App {
             health,
             shutdown: tasks.clone(),
         }
+    }
+}
+
+/// Reads anew what lies in files and may have been replaced.
+#[derive(Debug)]
+pub(crate) struct Reload {
+    audit: Arc<AuditLog>,
+}
+
+impl Reload {
+    pub(crate) fn now(&self) {
+        self.audit.reopen();
     }
 }
 

@@ -4,6 +4,8 @@
 //! [`App`] is the server as a value, for the binary, the demo and the tests.
 
 mod app;
+mod audit;
+mod auth;
 mod backends;
 pub mod config;
 mod demo;
@@ -20,10 +22,12 @@ mod reply;
 mod router;
 mod serve;
 mod server;
+mod token_command;
 
 use std::process::ExitCode;
 
 pub use app::App;
+pub use auth::Secret;
 pub use config::Config;
 pub use demo::DemoArgs;
 pub use limits::Limits;
@@ -45,5 +49,6 @@ pub async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::CheckJobTypes { directory } => {
             config::check_job_types(&directory, &mut std::io::stdout().lock())
         }
+        Command::Token(command) => token_command::run(&command),
     }
 }

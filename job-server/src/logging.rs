@@ -7,15 +7,15 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::LogFormat;
 
-/// Starts logging for the whole process.
+/// Starts logging for the whole process. `audit` is the level of the audit log's records, for as long as they have no file.
 ///
 /// # Errors
 /// When something else did before.
-pub(crate) fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<()> {
+pub(crate) fn start(level: LevelFilter, audit: LevelFilter, format: LogFormat) -> anyhow::Result<()> {
     // The drivers tell too much: lapin writes whole returned messages, sqlx every notice of the database. What matters of
     // it the backends say themselves.
     let drivers = level.min(LevelFilter::WARN);
-    let filter = EnvFilter::new(format!("{level},lapin=off,sqlx={drivers}"));
+    let filter = EnvFilter::new(format!("{level},audit={audit},lapin=off,sqlx={drivers}"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)

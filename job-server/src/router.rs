@@ -2,11 +2,12 @@
 
 use hyper::Method;
 
+use crate::auth::AccessRole;
 use crate::error::ApiError;
 use crate::query_string::decode;
 
 /// What can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 pub(crate) enum Endpoint {
     Root,
     OpenApi,
@@ -33,6 +34,44 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
+    /// What a caller must be to ask for it; none when anybody may. The OpenAPI document says the same.
+    pub(crate) const fn role(self) -> Option<AccessRole> {
+        match self {
+            Self::Root
+            | Self::OpenApi
+            | Self::HealthCheck
+            | Self::Ping
+            | Self::AdminPing
+            | Self::AdminHealthCheck => None,
+            Self::JobTypes
+            | Self::ListJobs
+            | Self::GetJob
+            | Self::IsActive
+            | Self::Status
+            | Self::CountJobs
+            | Self::CountJobsByStatus
+            | Self::Tasks
+            | Self::Failures => Some(AccessRole::Reader),
+            Self::CreateJob => Some(AccessRole::Submitter),
+            Self::DeleteJob
+            | Self::DeleteJobs
+            | Self::CancelJob
+            | Self::CancelJobs
+            | Self::PauseJob
+            | Self::ResumeJob => Some(AccessRole::Operator),
+        }
+    }
+
+    /// Whether it would change something, so that the audit log has it.
+    pub(crate) const fn is_change(self) -> bool {
+        matches!(self.role(), Some(AccessRole::Submitter | AccessRole::Operator))
+    }
+
+    /// Whether the proof in a status URL is enough to ask for it.
+    pub(crate) const fn answers_status_urls(self) -> bool {
+        matches!(self, Self::IsActive | Self::Status)
+    }
+
     /// Whether this operation must answer however busy the process is.
     pub(crate) const fn is_vital(self) -> bool {
         matches!(
@@ -225,6 +264,18 @@ mod tests {
         let served: BTreeSet<(String, String)> =
             API.iter().map(|route| (route.method.to_string(), route.path.to_owned())).collect();
         assert_eq!(documented, served);
+    }
+
+    #[test]
+    fn the_table_and_the_document_name_the_same_roles() {
+        let document: serde_json::Value = serde_saphyr::from_str(include_str!("../openapi.yaml")).unwrap();
+        for route in API {
+            let operation = &document["paths"][route.path][route.method.as_str().to_lowercase()];
+            let needed = route.endpoint.role().map_or("none", AccessRole::name);
+            assert_eq!(operation["x-required-role"], needed, "{} {}", route.method, route.path);
+            let is_read = [Method::GET, Method::HEAD].contains(&route.method);
+            assert!(route.endpoint.is_change() || is_read, "{:?} changes something", route.endpoint);
+        }
     }
 
     #[test]

@@ -3,19 +3,22 @@
 use std::process::ExitCode;
 
 use job_core::Shutdown;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::app::App;
-use crate::config::{ServeArguments, unknown_variables};
+use crate::config::{Config, ServeArguments, unknown_variables};
 use crate::logging;
-use crate::server::drain::stop_on_signals;
+use crate::server::drain::{reload_on_hangup, stop_on_signals};
 
 /// Serves until a signal comes; 0 when everything in hand was finished.
 pub(crate) async fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     let config = arguments.config()?;
-    logging::start(arguments.log_level, arguments.log_format)?;
+    // Records of the audit log are written whatever the level is.
+    logging::start(arguments.log_level, LevelFilter::INFO, arguments.log_format)?;
     for variable in unknown_variables() {
         tracing::warn!(variable, "this environment variable means nothing here; is it misspelt?");
     }
+    warn_of_what_is_insecure(&config);
     let store = arguments.store.open().await?;
     let queue = arguments.queue.open()?;
     let app = App::build(config, store, queue).await?;
@@ -31,13 +34,29 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode
     // Not one of the tasks that draining waits for.
     let watch = Shutdown::new();
     let signals = watch.spawn(stop_on_signals(shutdown.clone()));
+    let reload = app.reload();
+    let hangups = watch.spawn(reload_on_hangup(move || reload.now()));
     let drained = app.run(shutdown).await;
     signals.abort();
+    hangups.abort();
     if drained {
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     } else {
         tracing::warn!("stopped before everything in hand was finished");
         Ok(ExitCode::FAILURE)
+    }
+}
+
+fn warn_of_what_is_insecure(config: &Config) {
+    if config.is_local() {
+        return;
+    }
+    if config.tokens.is_none() {
+        tracing::warn!(
+            "others can reach this server, and nobody has to say who they are: --allow-unauthenticated"
+        );
+    } else {
+        tracing::warn!("others can reach this server over HTTP, where tokens can be read on their way");
     }
 }

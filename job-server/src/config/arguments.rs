@@ -4,16 +4,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use job_core::query::PAGE_SIZE_DEFAULT;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Config, LogFormat, Roles, SuspendedPattern, job_types};
+use crate::auth::Secret;
 use crate::backends::{QueueArguments, StoreArguments};
 use crate::demo::DemoArgs;
 use crate::limits::Limits;
 use crate::maintenance::{MigrateArguments, PruneArguments, VerifyArguments};
+use crate::token_command::TokenCommand;
 
 /// A job orchestration engine with a REST API.
 ///
@@ -55,6 +58,9 @@ pub enum Command {
         /// The directory; each definition is a file `ID.yaml` in it.
         directory: PathBuf,
     },
+    /// Make, list and revoke the tokens that callers show.
+    #[command(subcommand)]
+    Token(TokenCommand),
 }
 
 const SERVE_EXAMPLES: &str = "\
@@ -80,6 +86,25 @@ pub struct ServeArguments {
     /// Address of the admin endpoints `/ping` and `/healthcheck`.
     #[arg(long, env = "JOB_SERVICE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8081")]
     pub admin_listen: SocketAddr,
+    /// File of the tokens that callers have to show; `job-server token create` makes them.
+    #[arg(long, env = "JOB_SERVICE_TOKENS", value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+    /// Secret that signs the status URLs of workers, at least 32 characters [default: one kept beside the token file].
+    /// Several servers over one store need the same. To replace it, put the new one before the old, each on a line.
+    #[arg(
+        long,
+        env = "JOB_SERVICE_SECRET",
+        hide_env_values = true,
+        value_name = "TEXT",
+        conflicts_with = "secret_file"
+    )]
+    pub secret: Option<String>,
+    /// File that holds the secret instead.
+    #[arg(long, env = "JOB_SERVICE_SECRET_FILE", value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// File to which a record of every change is appended, as lines of JSON [default: the log].
+    #[arg(long, env = "JOB_SERVICE_AUDIT_LOG", value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
     /// Listen on an address that others can reach, although nobody has to say who they are.
     #[arg(long, env = "JOB_SERVICE_ALLOW_UNAUTHENTICATED", value_parser = BoolishValueParser::new())]
     pub allow_unauthenticated: bool,
@@ -220,6 +245,9 @@ impl ServeArguments {
         let config = Config {
             listen: self.listen,
             admin_listen: Some(self.admin_listen),
+            tokens: self.tokens.clone(),
+            secret: self.secret()?,
+            audit_log: self.audit_log.clone(),
             allow_unauthenticated: self.allow_unauthenticated,
             roles: self.roles.clone(),
             tracking_queue: self.tracking_pipe.clone(),
@@ -242,6 +270,18 @@ impl ServeArguments {
         };
         config.check()?;
         Ok(config)
+    }
+
+    fn secret(&self) -> anyhow::Result<Option<Secret>> {
+        match (&self.secret, &self.secret_file) {
+            (Some(text), _) => Secret::parse(text).context("--secret").map(Some),
+            (None, Some(path)) => {
+                let failed = || format!("--secret-file: {}", path.display());
+                let text = std::fs::read_to_string(path).with_context(failed)?;
+                Secret::parse(&text).with_context(failed).map(Some)
+            }
+            (None, None) => Ok(None),
+        }
     }
 }
 

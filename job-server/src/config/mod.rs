@@ -6,6 +6,7 @@ mod job_types;
 mod values;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -19,6 +20,7 @@ pub use environment::unknown_variables;
 pub(crate) use job_types::check as check_job_types;
 pub use values::{LogFormat, Role, Roles, SuspendedPattern};
 
+use crate::auth::Secret;
 use crate::limits::Limits;
 
 /// Everything a server needs to know, except its store and its queue.
@@ -28,6 +30,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address of the admin endpoints, if there are to be any.
     pub admin_listen: Option<SocketAddr>,
+    /// The file of tokens that callers have to show; without one anybody may do everything.
+    pub tokens: Option<PathBuf>,
+    /// Signs the status URLs of workers, who show no tokens; by default a secret kept beside the token file.
+    pub secret: Option<Secret>,
+    /// The file that gets a record of every change; without one the log does.
+    pub audit_log: Option<PathBuf>,
     /// Whether an address that others can reach is taken although nobody has to say who they are.
     pub allow_unauthenticated: bool,
     /// Which parts this process runs.
@@ -70,6 +78,9 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             admin_listen: None,
+            tokens: None,
+            secret: None,
+            audit_log: None,
             allow_unauthenticated: false,
             roles: Roles::all(),
             tracking_queue: "jobtracking-in".to_owned(),
@@ -94,17 +105,24 @@ impl Default for Config {
 impl Config {
     /// Refuses what would be unsafe, with a sentence that says what to change.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        if !self.allow_unauthenticated {
+        if self.tokens.is_none() && !self.allow_unauthenticated {
             for (address, flag) in [(Some(self.listen), "--listen"), (self.admin_listen, "--admin-listen")] {
                 if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
                     bail!(
-                        "{flag} is {address}, which others can reach, and nobody has to say who they are: listen on \
-                         127.0.0.1 or [::1], or pass --allow-unauthenticated if the network keeps strangers out"
+                        "{flag} is {address}, which others can reach, and nobody has to say who they are: pass --tokens FILE \
+                         (job-server token create makes one), listen on 127.0.0.1 or [::1], or pass \
+                         --allow-unauthenticated if the network keeps strangers out"
                     );
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether no other machine can reach what this one listens on.
+    pub(crate) fn is_local(&self) -> bool {
+        let addresses = [Some(self.listen), self.admin_listen];
+        addresses.iter().flatten().all(|address| address.ip().is_loopback())
     }
 
     /// What goes into the messages, when the API listens at `address`.
@@ -117,6 +135,7 @@ impl Config {
         TrackingSettings {
             tracking_queue: self.tracking_queue.clone(),
             service_url: self.service_url.clone().or_else(own_url),
+            status_capability: None,
             status_check_interval: self.status_check_interval,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 32 << 20;
 
 /// Serves requests until the client closes, errs or idles, or until `shutdown` stops and the one in hand is answered.
-pub(super) async fn serve(stream: TcpStream, site: Arc<Site>, shutdown: Shutdown) {
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, shutdown: Shutdown) {
     let limits = site.limits();
     let clock = site.clock();
     let io = TokioIo::new(StallGuard::new(stream, Arc::clone(&clock), limits.write_stall_time));
@@ -35,7 +36,7 @@ pub(super) async fn serve(stream: TcpStream, site: Arc<Site>, shutdown: Shutdown
         .max_buf_size(((limits.header_bytes_max + limits.url_bytes_max) * 2).max(16 << 10));
     let service = service_fn(move |request| {
         let site = Arc::clone(&site);
-        Box::pin(async move { Ok::<_, Infallible>(site.serve(request).await) })
+        Box::pin(async move { Ok::<_, Infallible>(site.serve(request, peer).await) })
     });
     let mut connection = builder.serve_connection(io, service);
     let mut stopping = pin!(shutdown.stopping());

@@ -12,6 +12,23 @@ pub(crate) async fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<()> {
     std::process::exit(130);
 }
 
+/// Calls `reload` at every SIGHUP, until it is dropped.
+#[cfg(unix)]
+pub(crate) async fn reload_on_hangup(reload: impl Fn()) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = signal(SignalKind::hangup())?;
+    while hangups.recv().await.is_some() {
+        tracing::info!("reading certificates and opening the audit log anew");
+        reload();
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub(crate) async fn reload_on_hangup(_: impl Fn()) -> std::io::Result<()> {
+    std::future::pending().await
+}
+
 #[cfg(unix)]
 struct Signals {
     terminate: tokio::signal::unix::Signal,

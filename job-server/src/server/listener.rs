@@ -48,8 +48,8 @@ impl Listener {
                 () = shutdown.stopping() => break,
                 accepted = self.socket.accept() => accepted,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     clock.sleep(ACCEPT_PAUSE).await;
@@ -65,7 +65,7 @@ impl Listener {
             let (site, stop) = (Arc::clone(&site), shutdown.clone());
             shutdown.spawn(async move {
                 let _slot = slot;
-                connection::serve(stream, site, stop).await;
+                connection::serve(stream, peer, site, stop).await;
             });
         }
     }

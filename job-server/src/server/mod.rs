@@ -9,4 +9,4 @@ mod site;
 mod stall_guard;
 
 pub(crate) use listener::Listener;
-pub(crate) use site::Site;
+pub(crate) use site::{Gate, Site};

@@ -1,5 +1,6 @@
 //! One request: checked, admitted, routed, read, worked on apart from its connection, and answered.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::body::{self, BodyMemory, HeldBody};
+use crate::audit::{AuditLog, Entry, JobsChanged};
+use crate::auth::{Asked, Guard};
 use crate::error::ApiError;
 use crate::handlers::{self, Api, Call};
 use crate::limits::Limits;
 use crate::middleware::{compression, correlation, panic};
 use crate::query_string::QueryString;
 use crate::reply::Answer;
-use crate::router::{Endpoint, Route, Router};
+use crate::router::{Endpoint, PathParameters, Route, Router};
 
 static CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
 
@@ -33,6 +36,7 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 pub(crate) struct Site {
     router: Router,
     api: Arc<Api>,
+    gate: Gate,
     limits: Limits,
     clock: Arc<dyn Clock>,
     /// Owns the handlers: they outlive the connections they were asked over.
@@ -42,10 +46,25 @@ pub(crate) struct Site {
     bodies: BodyMemory,
 }
 
+/// Who may come in, and the book of what they changed.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate {
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) audit: Arc<AuditLog>,
+}
+
+/// A request that may be worked on, and the room it takes meanwhile.
+struct Admitted {
+    call: Call,
+    is_wait: bool,
+    _room: (Option<OwnedSemaphorePermit>, HeldBody),
+}
+
 impl Site {
     pub(crate) fn new(
         routes: &'static [Route],
         api: Arc<Api>,
+        gate: Gate,
         limits: Limits,
         clock: Arc<dyn Clock>,
         tasks: Shutdown,
@@ -53,6 +72,7 @@ impl Site {
         Self {
             router: Router::new(routes),
             api,
+            gate,
             requests: Arc::new(Semaphore::new(limits.requests_max)),
             waits: Arc::new(Semaphore::new(limits.waits_max)),
             bodies: BodyMemory::new(limits.bodies_bytes_max),
@@ -71,7 +91,7 @@ impl Site {
     }
 
     /// Answers a request, whatever it is.
-    pub(super) async fn serve(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(super) async fn serve(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let correlation_id = correlation::of(&head.headers);
         let shown_id = correlation_id.to_str().unwrap_or_default().to_owned();
@@ -80,7 +100,7 @@ impl Site {
             "request", correlation_id = shown_id, http.method = %head.method, http.path = head.uri.path()
         );
         let mut answer = async {
-            let outcome = self.exchange(head, body, shown_id).await;
+            let outcome = self.exchange(head, body, peer, shown_id).await;
             let answer = outcome.unwrap_or_else(|error| {
                 report(&error);
                 error.into_answer()
@@ -110,26 +130,32 @@ impl Site {
         &self,
         head: Parts,
         body: Incoming,
+        peer: SocketAddr,
         correlation_id: String,
     ) -> Result<Answer, ApiError> {
         check_head(&head, &self.limits)?;
         let (endpoint, path) = self.router.find(&head.method, head.uri.path())?;
-        let query = QueryString::parse(head.uri.query().unwrap_or_default())?;
-        let is_wait = endpoint == Endpoint::GetJob && query.get("wait").is_some();
-        let permit = self.admit(endpoint, is_wait)?;
-        let body = if endpoint.takes_body() { self.read_body(&head, body).await? } else { HeldBody::empty() };
+        let mut entry = self.gate.audit.begin(endpoint, &path, peer, &correlation_id);
         let gone = CancellationToken::new();
         let _gone_when_dropped = gone.clone().drop_guard();
-        let (uri, headers) = (head.uri, head.headers);
-        let call = Call { uri, headers, path, query, body: body.bytes.clone(), correlation_id, gone };
+        let admitted =
+            self.prepare(head, body, endpoint, path, peer, correlation_id, gone, entry.as_mut()).await;
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                finish(entry, &Err(&error));
+                return Err(error);
+            }
+        };
+        let limit = self.time_for(endpoint, admitted.is_wait);
         let api = Arc::clone(&self.api);
         // Detached: when the client goes away the connection's future is dropped, and a call to a store that is cut off
         // in the middle of a transaction would poison its connection.
         let work = async move {
-            let _admitted = (permit, body);
-            handlers::answer(&api, endpoint, &call).await
+            let outcome = handlers::answer(&api, endpoint, &admitted.call).await;
+            finish(entry, &outcome.as_ref());
+            outcome
         };
-        let limit = self.time_for(endpoint, is_wait);
         match self.clock.timeout(limit, self.tasks.spawn(work.in_current_span())).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => Err(panic::answer(error)),
@@ -138,6 +164,37 @@ impl Site {
                 limit.as_secs()
             ))),
         }
+    }
+
+    /// Everything before the work: who asks, whether they may, whether there is room, and what the body says.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, taken apart by its caller")]
+    async fn prepare(
+        &self,
+        head: Parts,
+        body: Incoming,
+        endpoint: Endpoint,
+        path: PathParameters,
+        peer: SocketAddr,
+        correlation_id: String,
+        gone: CancellationToken,
+        mut entry: Option<&mut Entry>,
+    ) -> Result<Admitted, ApiError> {
+        let query = QueryString::parse(head.uri.query().unwrap_or_default())?;
+        let asked = Asked { endpoint, path: &path, query: &query, headers: &head.headers, peer };
+        let caller = self.gate.guard.identify(&asked)?;
+        if let Some(entry) = &mut entry {
+            entry.asked_by(&caller);
+        }
+        caller.may(&asked)?;
+        if let Some(entry) = entry {
+            entry.allowed();
+        }
+        let is_wait = endpoint == Endpoint::GetJob && query.get("wait").is_some();
+        let permit = self.admit(endpoint, is_wait)?;
+        let body = if endpoint.takes_body() { self.read_body(&head, body).await? } else { HeldBody::empty() };
+        let (uri, headers) = (head.uri, head.headers);
+        let call = Call { uri, headers, path, query, body: body.bytes.clone(), correlation_id, gone };
+        Ok(Admitted { call, is_wait, _room: (permit, body) })
     }
 
     fn admit(&self, endpoint: Endpoint, is_wait: bool) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
@@ -175,6 +232,17 @@ impl Site {
         }
         let compressed = self.tasks.spawn_blocking(move || compression::gzip(answer)).await;
         compressed.unwrap_or_else(|error| panic::answer(error).into_answer())
+    }
+}
+
+/// Notes in the audit log what came of a request.
+fn finish(entry: Option<Entry>, outcome: &Result<&Answer, &ApiError>) {
+    let Some(entry) = entry else { return };
+    match outcome {
+        Ok(answer) => {
+            entry.finish(answer.status().as_u16(), answer.extensions().get::<JobsChanged>().copied())
+        }
+        Err(error) => entry.finish(error.status().as_u16(), None),
     }
 }
 

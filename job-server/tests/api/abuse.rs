@@ -15,11 +15,11 @@ async fn limited(limits: Limits) -> Server {
 }
 
 fn put_head(headers: &str) -> String {
-    format!("PUT {} HTTP/1.1\r\nHost: h\r\n{JSON}\r\n{headers}\r\n\r\n", Server::job_path("j"))
+    format!("PUT {} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\n{headers}\r\n\r\n", Server::job_path("j"))
 }
 
 fn get(id: &str) -> String {
-    format!("GET {} HTTP/1.1\r\nHost: h\r\n\r\n", Server::job_path(id))
+    format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", Server::job_path(id))
 }
 
 async fn assert_well(server: &Server) {
@@ -91,7 +91,7 @@ async fn a_slow_head_is_not_waited_for_and_an_idle_connection_is_closed() {
     let mut silent = Connection::open(server.address).await;
     assert!(silent.is_closed().await);
     let mut idle = Connection::open(server.address).await;
-    idle.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    idle.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(idle.answer(false).await.unwrap().status, 200);
     assert!(idle.is_closed().await);
 }
@@ -101,7 +101,7 @@ async fn a_client_that_does_not_read_is_dropped() {
     let server = limited(Limits { write_stall_time: Duration::from_millis(100), ..Limits::default() }).await;
     // Each answer is about 20 KB, and far more of them are asked for than the sockets buffer.
     let mut greedy = Connection::open(server.address).await;
-    let requests = "GET /openapi.yaml HTTP/1.1\r\nHost: h\r\n\r\n".repeat(2_000);
+    let requests = "GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2_000);
     greedy.send(requests).await;
     let mut answers = 0;
     server.shutdown.stop();
@@ -205,7 +205,7 @@ async fn connections_beyond_the_limit_are_refused_and_places_come_back() {
     let mut kept = Vec::new();
     for _ in 0..2 {
         let mut connection = Connection::open(server.address).await;
-        connection.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        connection.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert_eq!(connection.answer(false).await.unwrap().status, 200);
         kept.push(connection);
     }
@@ -215,7 +215,7 @@ async fn connections_beyond_the_limit_are_refused_and_places_come_back() {
     drop(kept);
     loop {
         let mut connection = Connection::open(server.address).await;
-        connection.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        connection.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         if connection.answer(false).await.is_some_and(|answer| answer.status == 200) {
             break;
         }
@@ -258,7 +258,8 @@ async fn a_panic_fails_its_own_request_only() {
 #[tokio::test]
 async fn heads_are_bounded() {
     let server = Server::start().await;
-    let ping = |headers: &str| format!("GET /job-service/v1/ping HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
+    let ping =
+        |headers: &str| format!("GET /job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
     let many: String = (0..70).map(|number| format!("X-{number}: x\r\n")).collect();
     let answer = raw(server.address, ping(&many)).await.unwrap();
     assert_eq!(answer.status, 431);
@@ -267,13 +268,13 @@ async fn heads_are_bounded() {
     let answer = raw(server.address, ping(&large)).await.unwrap();
     assert_eq!(answer.status, 431);
     assert!(answer.message().contains("at most 16384"), "{answer:?}");
-    let url = format!("GET /job-service/v1/{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(9 << 10));
+    let url = format!("GET /job-service/v1/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(9 << 10));
     let answer = raw(server.address, url).await.unwrap();
     assert_eq!(answer.status, 414);
     assert!(answer.message().contains("at most 8192"), "{answer:?}");
     let huge: String = (0..500).map(|number| format!("X-{number}: x\r\n")).collect();
     assert_eq!(raw(server.address, ping(&huge)).await.unwrap().status, 431);
-    let endless = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(1 << 20));
+    let endless = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(1 << 20));
     assert!(matches!(raw(server.address, endless).await, None | Some(Answer { status: 414 | 431, .. })));
     assert_well(&server).await;
 }

@@ -1,13 +1,13 @@
 //! An HTTP client that sends exactly what a test says, well-formed or not.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use job_core::{ClockExt as _, SystemClock};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Long enough for a loaded machine; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,6 +57,13 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         Self { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() }
+    }
+
+    /// From an address of this machine's own choice, as if from another machine.
+    pub(crate) async fn open_from(source: IpAddr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(source, 0)).unwrap();
+        Self { stream: socket.connect(address).await.unwrap(), read: Vec::new() }
     }
 
     /// Sends bytes. That the server may already have closed is for the test to notice from the answer.
@@ -121,6 +128,19 @@ pub(crate) async fn request(
     headers: &[&str],
     body: &[u8],
 ) -> Answer {
+    let mut connection = Connection::open(address).await;
+    connection.send(request_bytes(address, method, target, headers, body)).await;
+    connection.answer(method == "HEAD").await.expect("an answer")
+}
+
+/// A request that is the last of its connection.
+pub(crate) fn request_bytes(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     for header in headers {
         text.push_str(header);
@@ -130,7 +150,5 @@ pub(crate) async fn request(
         text.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     text.push_str("\r\n");
-    let mut connection = Connection::open(address).await;
-    connection.send([text.as_bytes(), body].concat()).await;
-    connection.answer(method == "HEAD").await.expect("an answer")
+    [text.as_bytes(), body].concat()
 }

@@ -9,7 +9,7 @@ use crate::client::{request, soon};
 use crate::server::{BODY, JSON, Server};
 
 /// The first message of the only job on a queue.
-async fn first_message(server: &Server, queue: &str) -> TaskMessage {
+pub(crate) async fn first_message(server: &Server, queue: &str) -> TaskMessage {
     let mut consumer = server.queue.consume(queue, ConsumeOptions { prefetch: 1 }).await.unwrap();
     let delivery = soon(consumer.next()).await.unwrap();
     let message = TaskMessage::decode(&delivery.body).unwrap();
@@ -170,7 +170,7 @@ async fn bodies_may_be_compressed_and_chunked() {
         assert!(matches!(answer.status, 201 | 204), "{coding}: {answer:?}");
     }
     let chunked = format!(
-        "PUT {} HTTP/1.1\r\nHost: h\r\n{JSON}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{BODY}\r\n0\r\n\r\n",
+        "PUT {} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{BODY}\r\n0\r\n\r\n",
         Server::job_path("j"),
         BODY.len()
     );

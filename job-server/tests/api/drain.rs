@@ -9,7 +9,7 @@ use crate::hooked_store::HookedStore;
 use crate::server::Server;
 
 fn get(id: &str) -> String {
-    format!("GET {} HTTP/1.1\r\nHost: h\r\n\r\n", Server::job_path(id))
+    format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", Server::job_path(id))
 }
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn a_stopping_server_finishes_what_is_in_hand_and_takes_nothing_new() {
     let store = HookedStore::new();
     let server = Server::with(Config::default(), Arc::clone(&store)).await;
     let mut idle = Connection::open(server.address).await;
-    idle.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    idle.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(idle.answer(false).await.unwrap().status, 200);
     let mut fresh = Connection::open(server.address).await;
     let mut held = Connection::open(server.address).await;
@@ -41,7 +41,7 @@ async fn a_long_poll_does_not_hold_up_a_stop() {
     let mut waiting = Connection::open(server.address).await;
     waiting.send(get("j?wait=60")).await;
     let mut next = Connection::open(server.address).await;
-    next.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    next.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(next.answer(false).await.unwrap().status, 200);
     server.shutdown.stop();
     // It was read before the stop or not; then its connection is closed.

@@ -3,15 +3,18 @@
 
 mod abuse;
 mod actions;
+mod authorisation;
 mod client;
 mod create;
 mod drain;
 mod headers;
 mod health;
 mod hooked_store;
+mod isolation;
 mod job_types;
 mod listing;
 mod malformed;
 mod process;
 mod read;
 mod server;
+mod tokens;

@@ -267,35 +267,41 @@ async fn bytes_that_are_not_http_are_refused() {
         ("GARBAGE\r\n\r\n", &[400]),
         ("GET\r\n\r\n", &[400]),
         ("GET /\r\n\r\n", &[400]),
-        ("GET / HTTP/9.9\r\nHost: h\r\n\r\n", &[400]),
+        ("GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", &[400]),
         ("GET / HTTP/1.1\r\n\r\n", &[400]),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", &[400]),
-        ("GET / HTTP/1.1\r\nHost: h\r\nBad Name: x\r\n\r\n", &[400]),
-        ("GET / HTTP/1.1\r\nHost: h\r\nX: \u{1}\r\n\r\n", &[400]),
-        ("GET / HTTP/1.1\r\nHost: h\r\n folded: x\r\n\r\n", &[400]),
-        ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", &[400]),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nBad Name: x\r\n\r\n", &[400]),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nX: \u{1}\r\n\r\n", &[400]),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n folded: x\r\n\r\n", &[400]),
+        ("GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n", &[400]),
         ("\u{16}\u{3}\u{1}\u{2}\u{0}\r\n\r\n", &[400]),
         // HTTP/2 is not spoken: the connection ends.
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[]),
         ("CONNECT host:80 HTTP/1.1\r\nHost: host\r\n\r\n", &[405]),
-        ("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", &[404, 405]),
-        ("GET http://h/job-service/v1/ping HTTP/1.1\r\nHost: h\r\n\r\n", &[200]),
-        ("PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", &[400]),
-        ("PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", &[400]),
+        ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", &[404, 405]),
+        ("GET http://h/job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n", &[200]),
         (
-            "PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
             &[400],
         ),
         (
-            "PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
             &[400],
         ),
         (
-            "PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+            "PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             &[400],
         ),
         (
-            "PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+            "PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+            &[400],
+        ),
+        (
+            "PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+            &[400],
+        ),
+        (
+            "PUT /job-service/v1/partitions/p/jobs/j HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
             &[400],
         ),
     ];
@@ -313,8 +319,8 @@ async fn one_request_is_one_answer() {
     let server = Server::start().await;
     // Both framings at once: whichever is taken, the rest must not become a second request.
     let smuggled = format!(
-        "PUT {} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
-         0\r\n\r\nDELETE {} HTTP/1.1\r\nHost: h\r\n\r\n",
+        "PUT {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+         0\r\n\r\nDELETE {} HTTP/1.1\r\nHost: localhost\r\n\r\n",
         Server::job_path("a"),
         Server::job_path("victim")
     );

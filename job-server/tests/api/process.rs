@@ -7,18 +7,18 @@ use std::process::{Child, Command, Output, Stdio};
 use crate::client::{Connection, request};
 use crate::server::{BODY, JSON, Server};
 
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_job-server"));
     // Settings of whoever runs the tests must not reach the server.
     command.env_clear().args(arguments);
     command
 }
 
-fn output(arguments: &[&str]) -> Output {
+pub(crate) fn output(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
@@ -70,7 +70,7 @@ async fn a_signal_stops_it_in_order() {
         let created = request(process.address, "PUT", &Server::job_path("j"), &[JSON], BODY.as_bytes()).await;
         assert_eq!(created.status, 201);
         let mut idle = Connection::open(process.address).await;
-        idle.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        idle.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert_eq!(idle.answer(false).await.unwrap().status, 200);
         process.signal(signal);
         assert!(idle.is_closed().await);

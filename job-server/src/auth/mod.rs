@@ -1,0 +1,234 @@
+//! Who asks, and whether they may.
+//!
+//! A caller is known by a token in `Authorization: Bearer`, or, for the status of one job, by a proof in the URL. The
+//! partition is always that of the path. Nothing here looks at a job: what is foreign and what does not exist are
+//! refused alike.
+
+mod attempts;
+mod browser;
+mod capability;
+mod random;
+mod role;
+mod token;
+mod token_file;
+mod tokens;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use job_core::dispatcher::StatusCapability;
+use job_core::{Clock, JobKey, Shutdown};
+
+pub use capability::Secret;
+pub(crate) use role::{AccessRole, Scope};
+pub(crate) use token::{TokenRecord, TokenText};
+pub(crate) use token_file::TokenFile;
+
+use attempts::Attempts;
+use tokens::Tokens;
+
+use crate::error::ApiError;
+use crate::query_string::QueryString;
+use crate::router::{Endpoint, PathParameters};
+
+/// How callers are known.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    access: Access,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug)]
+enum Access {
+    /// Whoever reaches this server may do everything.
+    Anyone {
+        /// Whether only loopback is listened on, so that any other name leads here by deceit.
+        is_local: bool,
+    },
+    Tokens(Box<Keys>),
+}
+
+#[derive(Debug)]
+struct Keys {
+    tokens: Arc<Tokens>,
+    secret: Secret,
+    attempts: Attempts,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) path: &'a PathParameters,
+    pub(crate) query: &'a QueryString,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) peer: SocketAddr,
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(crate) enum Caller {
+    /// Nobody said who, and nobody needs to.
+    Anyone,
+    /// The bearer of a token.
+    Token(Arc<TokenRecord>),
+    /// The bearer of a status URL: allowed already, for its job alone.
+    StatusUrl,
+}
+
+impl Guard {
+    /// Lets everybody do everything, as far as browsers do not serve somebody else.
+    pub(crate) fn open(is_local: bool, clock: Arc<dyn Clock>) -> Self {
+        Self { access: Access::Anyone { is_local }, clock }
+    }
+
+    /// Asks for the tokens in the file `tokens`. Without a `secret`, one is made and kept beside them.
+    ///
+    /// # Errors
+    /// A sentence for the operator when a file cannot be read or kept.
+    pub(crate) fn with_tokens(
+        tokens: &Path,
+        secret: Option<Secret>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let known = Arc::new(Tokens::open(TokenFile::new(tokens))?);
+        let secret = match secret {
+            Some(secret) => secret,
+            None => Secret::kept_at(&beside(tokens, ".secret"))?,
+        };
+        let keys = Keys { tokens: known, secret, attempts: Attempts::default() };
+        Ok(Self { access: Access::Tokens(Box::new(keys)), clock })
+    }
+
+    /// What status URLs need; none when anybody may ask.
+    pub(crate) fn status_capability(&self) -> Option<StatusCapability> {
+        match &self.access {
+            Access::Anyone { .. } => None,
+            Access::Tokens(keys) => Some(keys.secret.status_capability()),
+        }
+    }
+
+    /// Keeps up with changes of the token file until `shutdown` stops.
+    pub(crate) fn follow(&self, shutdown: &Shutdown) {
+        if let Access::Tokens(keys) = &self.access {
+            let following = Arc::clone(&keys.tokens).follow(Arc::clone(&self.clock), shutdown.clone());
+            shutdown.spawn(following);
+        }
+    }
+
+    /// Finds out who asks.
+    ///
+    /// # Errors
+    /// What the caller is told when that stays unknown.
+    pub(crate) fn identify(&self, asked: &Asked<'_>) -> Result<Caller, ApiError> {
+        if asked.endpoint.role().is_none() {
+            return Ok(Caller::Anyone);
+        }
+        let keys = match &self.access {
+            Access::Anyone { is_local } => {
+                if *is_local {
+                    browser::check_host(asked.headers)?;
+                }
+                browser::check_origin(asked.headers)?;
+                return Ok(Caller::Anyone);
+            }
+            Access::Tokens(keys) => keys,
+        };
+        let now = self.clock.now();
+        let fail = |error: ApiError| {
+            keys.attempts.failed(asked.peer.ip(), now).map_err(too_many)?;
+            Err(error)
+        };
+        if let Some(value) = asked.headers.get(AUTHORIZATION) {
+            let Some(shown) = bearer(value) else { return fail(unauthorised(NOT_BEARER)) };
+            return match keys.tokens.find(shown, now) {
+                Some(record) => Ok(Caller::Token(record)),
+                None => fail(unauthorised(NOT_GOOD)),
+            };
+        }
+        match asked.query.get(capability::PARAMETER).filter(|_| asked.endpoint.answers_status_urls()) {
+            // Never 404, which tells workers that the job is gone and its task can be thrown away.
+            Some(proof) => match JobKey::parse(&asked.path.partition, &asked.path.job) {
+                Ok(job) if keys.secret.proves(proof, &job) => Ok(Caller::StatusUrl),
+                _ => fail(ApiError::new(StatusCode::FORBIDDEN, NOT_PROVEN)),
+            },
+            None => Err(unauthorised(NO_TOKEN)),
+        }
+    }
+}
+
+impl Caller {
+    /// Whether this caller may do what is asked.
+    ///
+    /// # Errors
+    /// What the caller is told when not.
+    pub(crate) fn may(&self, asked: &Asked<'_>) -> Result<(), ApiError> {
+        let (Some(needed), Self::Token(record)) = (asked.endpoint.role(), self) else { return Ok(()) };
+        let partition = &asked.path.partition;
+        // What all partitions share, all may look at.
+        let is_shared = partition.is_empty() && needed == AccessRole::Reader;
+        if !is_shared && !record.partition.reaches(partition) {
+            return Err(if partition.is_empty() { not_for_all() } else { not_found(asked.path) });
+        }
+        if record.role < needed {
+            return Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                format!(
+                    "this needs a token with the role {}: this one is {}",
+                    needed.name(),
+                    record.role.name()
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+const NO_TOKEN: &str = "say who you are: send Authorization: Bearer TOKEN; whoever runs this server makes tokens with job-server token create";
+const NOT_BEARER: &str = "Authorization is not understood here: expected Bearer TOKEN";
+const NOT_GOOD: &str = "the token is unknown, expired or revoked";
+const NOT_PROVEN: &str = "this URL does not prove that its bearer may read the status of this job";
+
+/// The token of an Authorization header; the scheme's case does not matter (RFC 9110 §11.1).
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+}
+
+fn unauthorised(message: &'static str) -> ApiError {
+    let challenge = HeaderValue::from_static("Bearer realm=\"job-service\"");
+    ApiError::new(StatusCode::UNAUTHORIZED, message).with_header(WWW_AUTHENTICATE, challenge)
+}
+
+fn too_many(wait: std::time::Duration) -> ApiError {
+    let error = ApiError::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too many wrong tokens from this address: wait, and check the token",
+    );
+    error.with_header(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
+}
+
+/// The same whether it exists or not, in the words for a job that does not.
+fn not_found(path: &PathParameters) -> ApiError {
+    match JobKey::parse(&path.partition, &path.job) {
+        Ok(key) => ApiError::new(StatusCode::NOT_FOUND, format!("job_id {{{}}} not found", key.job)),
+        Err(_) => ApiError::new(
+            StatusCode::NOT_FOUND,
+            "there is no such partition, or this token does not reach it",
+        ),
+    }
+}
+
+fn not_for_all() -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, "this concerns all partitions: it needs a token for all of them")
+}
+
+/// The path of a file whose name is that of `path` with `suffix`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}

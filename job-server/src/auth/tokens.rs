@@ -1,0 +1,136 @@
+//! The tokens that are good now: what the token file says, read again whenever it changes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use job_core::{Clock, Shutdown, Timestamp};
+
+use super::token::{Hash, TokenRecord, id_of};
+use super::token_file::TokenFile;
+
+/// How often the file is looked at. A revocation holds after this long.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Knows tokens by what their bearers show.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    file: TokenFile,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    bytes: Vec<u8>,
+    by_id: HashMap<String, Arc<TokenRecord>>,
+}
+
+impl Tokens {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// A sentence for the operator when it cannot be read.
+    pub(crate) fn open(file: TokenFile) -> anyhow::Result<Self> {
+        let tokens = Self { file, known: RwLock::default() };
+        tokens.look()?;
+        Ok(tokens)
+    }
+
+    /// The record of a token that is good at `now`.
+    pub(crate) fn find(&self, shown: &str, now: Timestamp) -> Option<Arc<TokenRecord>> {
+        let id = id_of(shown)?;
+        let record = self.known.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).cloned();
+        let hash = Hash::of(shown);
+        record.filter(|record| record.sha256.is(&hash) && record.is_good(now))
+    }
+
+    /// Reads the file again if it changed; answers whether it did. What was known stays when it cannot be read.
+    fn look(&self) -> anyhow::Result<bool> {
+        let bytes = self.file.read()?;
+        if self.known.read().unwrap_or_else(PoisonError::into_inner).bytes == bytes {
+            return Ok(false);
+        }
+        let list = self.file.parse(&bytes)?;
+        let by_id = list.tokens.into_iter().map(|record| (record.id.clone(), Arc::new(record))).collect();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known { bytes, by_id };
+        Ok(true)
+    }
+
+    /// Follows the file until `shutdown` stops.
+    pub(crate) async fn follow(self: Arc<Self>, clock: Arc<dyn Clock>, shutdown: Shutdown) {
+        let mut stopping = std::pin::pin!(shutdown.stopping());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopping => return,
+                () = clock.sleep(LOOK_INTERVAL) => {}
+            }
+            let tokens = Arc::clone(&self);
+            match shutdown.spawn_blocking(move || tokens.look()).await {
+                Ok(Ok(true)) => tracing::info!("the token file was read again"),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "the tokens known so far stay good, revoked ones too");
+                }
+                Err(error) => tracing::error!(%error, "the token file was not read"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::role::{AccessRole, Scope};
+    use crate::auth::token::TokenText;
+
+    #[test]
+    fn only_the_whole_token_is_one_and_only_while_it_is_good() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(directory.path().join("tokens"));
+        let (text, id) = TokenText::generate().unwrap();
+        let record = TokenRecord {
+            id: id.clone(),
+            name: String::new(),
+            role: AccessRole::Reader,
+            partition: Scope::All,
+            sha256: Hash::of(text.reveal()),
+            created: Timestamp::from_millis(0),
+            expires: Some(Timestamp::from_millis(100)),
+            revoked: None,
+        };
+        let write = |record: &TokenRecord| {
+            file.change(|list| {
+                list.tokens = vec![record.clone()];
+                Ok(())
+            })
+            .unwrap();
+        };
+        write(&record);
+        let tokens = Tokens::open(file.clone()).unwrap();
+        let at = Timestamp::from_millis;
+        assert_eq!(tokens.find(text.reveal(), at(1)).as_deref(), Some(&record));
+        assert!(tokens.find(text.reveal(), at(100)).is_none(), "expired");
+        let shown = text.reveal();
+        for wrong in [
+            "",
+            "x",
+            "jobsvc_",
+            &format!("jobsvc_{id}"),
+            &format!("jobsvc_{id}_"),
+            &shown[1..],
+            &shown[..shown.len() - 1],
+            &format!("{shown}x"),
+        ] {
+            assert!(tokens.find(wrong, at(1)).is_none(), "{wrong}");
+        }
+        write(&TokenRecord { revoked: Some(at(2)), ..record });
+        assert!(tokens.find(shown, at(3)).is_some(), "not looked yet");
+        assert!(tokens.look().unwrap());
+        assert!(!tokens.look().unwrap(), "nothing new");
+        assert!(tokens.find(shown, at(3)).is_none(), "revoked");
+        std::fs::remove_file(directory.path().join("tokens")).unwrap();
+        assert!(tokens.look().is_err());
+    }
+}
