@@ -5,7 +5,8 @@
 //! ones of a few hundred files each, whose definition is the JSON `{"files": [...]}`; a client may send that form too.
 //! The item's kind is the batch's `taskMessageType`, its payload `{"path": "relative/path"}` with `/` between the parts.
 //!
-//! Nothing outside the root is ever named: links are followed only to places within it.
+//! Nothing outside the root is ever named: links are followed only to places within it. Directories that cannot be read and
+//! names that are not Unicode are passed over, with a warning that counts them.
 
 mod confined;
 mod walk;
@@ -91,7 +92,15 @@ impl GlobPlugin {
             }
             held.push(file);
         }
-        walking.await.map_err(BatchError::transient)?.map_err(BatchError::transient)?;
+        let passed_over = walking.await.map_err(BatchError::transient)?.map_err(BatchError::transient)?;
+        if let Some((path, reason)) = passed_over.first {
+            tracing::warn!(
+                count = passed_over.count,
+                ?path,
+                reason,
+                "parts of a directory tree were passed over"
+            );
+        }
         if split { register_batch(services, held).await } else { register_items(services, kind, held).await }
     }
 

@@ -12,45 +12,85 @@ use crate::confined::Root;
 /// Deeper trees than this are a circle of links that a canonical path did not show.
 const DEPTH_MAX: usize = 64;
 
-/// Sends the relative path of every file that matches; ends early when nobody listens any more.
+/// What a walk passed over, since no item can be made of it.
+#[derive(Debug, Default)]
+pub(crate) struct PassedOver {
+    /// How many directories and files.
+    pub(crate) count: u64,
+    /// The first of them, and why.
+    pub(crate) first: Option<(PathBuf, String)>,
+}
+
+impl PassedOver {
+    fn add(&mut self, path: &Path, reason: impl ToString) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| (path.to_owned(), reason.to_string()));
+    }
+}
+
+/// Sends the relative path of every file that matches; ends early when nobody listens any more. A directory that cannot be
+/// read is passed over, and so is a name that is not Unicode, which cannot be written in a message.
 ///
 /// # Errors
-/// When the root cannot be read. A directory below it that cannot be read is passed over: its files could not be read
-/// either.
-pub(crate) fn walk(root: &Root, glob: &GlobMatcher, files: &mpsc::Sender<String>) -> io::Result<()> {
-    visit(root, root.path(), 0, glob, files).map(|_| ())
+/// When the root cannot be read.
+pub(crate) fn walk(root: &Root, glob: &GlobMatcher, files: &mpsc::Sender<String>) -> io::Result<PassedOver> {
+    let mut walk = Walk { root, glob, files, passed_over: PassedOver::default() };
+    walk.visit(root.path(), 0)?;
+    Ok(walk.passed_over)
 }
 
-/// Whether somebody still listens.
-fn visit(
-    root: &Root,
-    directory: &Path,
-    depth: usize,
-    glob: &GlobMatcher,
-    files: &mpsc::Sender<String>,
-) -> io::Result<bool> {
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(directory)?.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    entries.sort_unstable();
-    for entry in entries {
-        if entry.is_symlink() && !root.contains(&entry) {
-            continue;
-        }
-        if entry.is_dir() {
-            if depth < DEPTH_MAX && !visit(root, &entry, depth + 1, glob, files).unwrap_or(true) {
-                return Ok(false);
+struct Walk<'a> {
+    root: &'a Root,
+    glob: &'a GlobMatcher,
+    files: &'a mpsc::Sender<String>,
+    passed_over: PassedOver,
+}
+
+impl Walk<'_> {
+    /// Whether somebody still listens.
+    fn visit(&mut self, directory: &Path, depth: usize) -> io::Result<bool> {
+        let mut entries: Vec<PathBuf> = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            match entry {
+                Ok(entry) => entries.push(entry.path()),
+                Err(error) => self.passed_over.add(directory, error),
             }
-        } else if let Some(name) = relative(root, &entry)
-            && glob.is_match(&name)
-            && files.blocking_send(name).is_err()
-        {
-            return Ok(false);
         }
+        entries.sort_unstable();
+        for entry in entries {
+            if entry.is_symlink() && !self.root.contains(&entry) {
+                continue;
+            }
+            if entry.is_dir() {
+                if !self.enter(&entry, depth + 1) {
+                    return Ok(false);
+                }
+            } else {
+                let Some(name) = relative(self.root, &entry) else {
+                    self.passed_over.add(&entry, "its name is not Unicode");
+                    continue;
+                };
+                if self.glob.is_match(&name) && self.files.blocking_send(name).is_err() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
-    Ok(true)
+
+    fn enter(&mut self, directory: &Path, depth: usize) -> bool {
+        if depth > DEPTH_MAX {
+            self.passed_over.add(directory, "it is too deep");
+            return true;
+        }
+        self.visit(directory, depth).unwrap_or_else(|error| {
+            self.passed_over.add(directory, error);
+            true
+        })
+    }
 }
 
-/// With `/` between the parts. A name that is not Unicode cannot be written in a message.
+/// With `/` between the parts.
 fn relative(root: &Root, path: &Path) -> Option<String> {
     let parts: Option<Vec<&str>> =
         path.strip_prefix(root.path()).ok()?.components().map(|part| part.as_os_str().to_str()).collect();
@@ -68,6 +108,26 @@ mod tests {
         walk(&Root::open(root).unwrap(), &matcher, &files).unwrap();
         drop(files);
         std::iter::from_fn(|| found.blocking_recv()).collect()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_no_item_can_be_made_of_is_counted() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.txt"), "x").unwrap();
+        let name = std::ffi::OsStr::from_bytes(b"caf\xe9.txt");
+        fs::write(directory.path().join(name), "x").unwrap();
+        // A circle of links ends at the deepest level.
+        std::os::unix::fs::symlink(directory.path(), directory.path().join("again")).unwrap();
+        let (files, mut found) = mpsc::channel(1_000);
+        let matcher = GlobBuilder::new("*.txt").literal_separator(true).build().unwrap().compile_matcher();
+        let passed_over = walk(&Root::open(directory.path()).unwrap(), &matcher, &files).unwrap();
+        drop(files);
+        assert_eq!(std::iter::from_fn(|| found.blocking_recv()).collect::<Vec<_>>(), ["a.txt"]);
+        assert!(passed_over.count >= 2, "{passed_over:?}");
+        let reason = passed_over.first.unwrap().1;
+        assert!(["its name is not Unicode", "it is too deep"].contains(&reason.as_str()), "{reason}");
     }
 
     #[test]
