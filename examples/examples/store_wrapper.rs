@@ -14,7 +14,7 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    PruneRequest, Recorded, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+    PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
 };
 use job_core::worker::{Outcome, TaskContext, Worker, WorkerResult};
 use job_core::{
@@ -87,6 +87,10 @@ impl<S: JobStore> JobStore for CountingStore<S> {
         now: Timestamp,
     ) -> Result<BulkOutcome> {
         self.counted("act_on_selected").act_on_selected(partition, selection, action, after, limit, now).await
+    }
+
+    async fn redispatch(&self, after: Option<&JobKey>, limit: u32, now: Timestamp) -> Result<RedispatchStep> {
+        self.counted("redispatch").redispatch(after, limit, now).await
     }
 
     async fn record(&self, reports: &[TaskReport], now: Timestamp) -> Result<Recorded> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::backoff::Backoff;
 use crate::clock::{Clock, IdSource, RandomIds};
 use crate::dispatcher::{Dispatcher, DispatcherSettings};
 use crate::queue::TaskQueue;
@@ -94,7 +95,7 @@ impl Engine {
             let owner = RandomIds.next();
             let dispatcher =
                 Dispatcher::new(store(), Arc::clone(&queue), clock(), signals(), owner, settings);
-            parts.spawn(dispatcher.run(parts.clone()));
+            parts.spawn(dispatch(service.clone(), dispatcher, queue.is_durable(), parts.clone()));
         }
         let tracked = settings.tracker.map(|settings| {
             let tracker = Tracker::new(store(), Arc::clone(&queue), clock(), signals(), settings);
@@ -164,6 +165,31 @@ impl Engine {
         self.queue.close().await;
         workers && parts
     }
+}
+
+/// Runs the dispatcher. On a queue that has forgotten its messages, what was dispatched before this process is dispatched
+/// again first; nothing is dispatched meanwhile, so that it happens to nothing twice.
+async fn dispatch(service: JobService, dispatcher: Dispatcher, durable: bool, shutdown: Shutdown) {
+    let mut failures = 0;
+    while !durable && !shutdown.is_stopping() {
+        match service.redispatch_unfinished().await {
+            Ok(0) => break,
+            Ok(jobs) => {
+                tracing::info!(jobs, "the queue keeps nothing: unfinished jobs are dispatched again");
+                break;
+            }
+            Err(error) => {
+                let wait = Backoff::RECONNECT.wait(failures, 0);
+                failures = failures.saturating_add(1);
+                tracing::warn!(%error, retry_ms = wait.as_millis(), "redispatching failed");
+                tokio::select! {
+                    () = shutdown.stopping() => {}
+                    () = service.clock().sleep(wait) => {}
+                }
+            }
+        }
+    }
+    dispatcher.run(shutdown).await;
 }
 
 impl Drop for Engine {

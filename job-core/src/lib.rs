@@ -45,7 +45,7 @@ pub use job::{
     AcceptedJob, Blocker, DispatchProblem, FAILURE_MESSAGE_BYTES_MAX, FAILURES_SHOWN_MAX, Failure, Job,
     Labels, NewJob, Prerequisite, SubtaskCounts, TEXT_LENGTH_MAX, TaskSpec,
 };
-pub use lifecycle::{Event, JobStatus, Refusal, Transition, UnknownStatus, transition};
+pub use lifecycle::{Event, FirstMessage, JobStatus, Refusal, Transition, UnknownStatus, transition};
 pub use service::{Created, JobLimits, JobService};
 pub use shutdown::Shutdown;
 pub use signals::Signals;

@@ -119,6 +119,19 @@ pub enum Event {
         /// Whether the job's first task message has been published.
         dispatched: bool,
     },
+    /// A client, or an engine whose queue forgot everything, wants its first task message published once more.
+    Redispatch(FirstMessage),
+}
+
+/// Where the first task message of a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FirstMessage {
+    /// With the store: it is yet to be published, whatever it waits for.
+    Waiting,
+    /// It was published, and the store can do so again.
+    Published,
+    /// It was published, and the store has not kept it.
+    NotKept,
 }
 
 /// The answer to an [`Event`].
@@ -143,6 +156,10 @@ pub enum Refusal {
     Pause(JobStatus),
     /// The job is not paused.
     Resume(JobStatus),
+    /// The job has completed, failed or been cancelled.
+    Redispatch(JobStatus),
+    /// The job's first task message is not there any more.
+    MessageNotKept,
 }
 
 impl Refusal {
@@ -156,6 +173,12 @@ impl Refusal {
             ),
             Self::Resume(status) => format!(
                 "job_id {{{job}}} cannot be resumed as it has a status of {{{status}}}. Only jobs with a status of Paused can be resumed."
+            ),
+            Self::Redispatch(status) => format!(
+                "job_id {{{job}}} cannot be redispatched as it has a status of {{{status}}}. Only jobs with a status of Active, Paused or Waiting can be redispatched."
+            ),
+            Self::MessageNotKept => format!(
+                "job_id {{{job}}} cannot be redispatched as it was dispatched by a version that did not keep its task. Delete it and create it again."
             ),
         }
     }
@@ -193,6 +216,13 @@ pub const fn transition(status: JobStatus, event: Event) -> Transition {
         (E::Resume { .. }, S::Active) => Ignore,
         (E::Resume { .. }, S::Waiting | S::Failed | S::Cancelled | S::Completed) => {
             Refuse(Refusal::Resume(status))
+        }
+        // A worker takes no task of a job that has finished.
+        (E::Redispatch(_), S::Failed | S::Cancelled | S::Completed) => Refuse(Refusal::Redispatch(status)),
+        (E::Redispatch(FirstMessage::Waiting), S::Waiting | S::Active | S::Paused) => Ignore,
+        (E::Redispatch(FirstMessage::Published), S::Waiting | S::Active | S::Paused) => Stay,
+        (E::Redispatch(FirstMessage::NotKept), S::Waiting | S::Active | S::Paused) => {
+            Refuse(Refusal::MessageNotKept)
         }
     }
 }

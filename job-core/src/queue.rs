@@ -244,6 +244,12 @@ pub trait TaskQueue: fmt::Debug + Send + Sync + 'static {
     /// *Cancel safety.* Safe.
     async fn depth(&self, queue: &str) -> Result<Option<u64>>;
 
+    /// Whether messages outlive the process. An engine on a queue that forgets them redispatches what is unfinished when it
+    /// starts, so that a durable store does not wait for ever for tasks that nobody has. Wrappers forward it.
+    fn is_durable(&self) -> bool {
+        true
+    }
+
     /// Whether the queue can be reached now.
     ///
     /// *Errors.* Transient, with the reason, when it cannot.

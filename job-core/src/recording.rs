@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::id::{TaskId, TaskPath};
 use crate::job::{Failure, SubtaskCounts};
-use crate::lifecycle::{Event, JobStatus, Transition, transition};
+use crate::lifecycle::{Event, FirstMessage, JobStatus, Transition, transition};
 use crate::progress::{Anomaly, Effects, Percentage, ReportEvent, Reported, Tree};
 
 /// The part of a job that reports and actions change.
@@ -39,7 +39,7 @@ impl JobState {
 
     /// Whether the first task message has been published.
     #[must_use]
-    pub fn is_dispatched(&self) -> bool {
+    pub const fn is_dispatched(&self) -> bool {
         self.start_time.is_some()
     }
 
@@ -52,6 +52,20 @@ impl JobState {
             self.finish_time = status.is_finished().then_some(now);
         }
         transition
+    }
+
+    /// What asking for the first task message once more means: on [`Transition::Stay`] the store puts it back into its
+    /// outbox. `in_outbox` says whether it is there already, `kept` whether the store still has it.
+    #[must_use]
+    pub const fn redispatch(&self, in_outbox: bool, kept: bool) -> Transition {
+        let message = if in_outbox || !self.is_dispatched() {
+            FirstMessage::Waiting
+        } else if kept {
+            FirstMessage::Published
+        } else {
+            FirstMessage::NotKept
+        };
+        transition(self.status, Event::Redispatch(message))
     }
 
     /// A job this one waits for failed. The percentage of such a job is 0 (REST contract §5.5).

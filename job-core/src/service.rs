@@ -20,6 +20,9 @@ use crate::shutdown::Shutdown;
 use crate::signals::Signals;
 use crate::store::{Action, ActionOutcome, CreateOutcome, Drift, JobStore, PruneRequest, VerifyRequest};
 
+/// How many jobs one step of redispatching visits.
+const REDISPATCH_STEP: u32 = 1_000;
+
 /// Whether a create made a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Created {
@@ -321,7 +324,7 @@ impl JobService {
         match self.store.act(key, action, self.clock.now()).await? {
             ActionOutcome::Applied => {
                 match action {
-                    Action::Resume => self.signals.wake_dispatcher(),
+                    Action::Resume | Action::Redispatch => self.signals.wake_dispatcher(),
                     Action::Cancel | Action::Delete => self.signals.job_finished(key),
                     Action::Pause => {}
                 }
@@ -361,10 +364,32 @@ impl JobService {
             }
             after = step.next;
         }
-        if action == Action::Resume && changed > 0 {
+        if matches!(action, Action::Resume | Action::Redispatch) && changed > 0 {
             self.signals.wake_dispatcher();
         }
         Ok(changed)
+    }
+
+    /// Publishes the first task message of every unfinished job of every partition once more, except those that are yet to
+    /// be published: for a queue that lost its messages. What was recorded stays; subtasks that are done again count
+    /// once. Answers how many.
+    ///
+    /// # Errors
+    /// Only the store's; then earlier steps stay done, and calling again goes on.
+    pub async fn redispatch_unfinished(&self) -> Result<u64> {
+        let mut redispatched = 0;
+        let mut after: Option<JobKey> = None;
+        loop {
+            let step = self.store.redispatch(after.as_ref(), REDISPATCH_STEP, self.clock.now()).await?;
+            redispatched += step.redispatched;
+            if step.redispatched > 0 {
+                self.signals.wake_dispatcher();
+            }
+            if step.next.is_none() {
+                return Ok(redispatched);
+            }
+            after = step.next;
+        }
     }
 
     /// Waits until the job is completed, failed, cancelled or deleted, at most `limit`; answers with the job as it then

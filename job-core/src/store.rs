@@ -50,6 +50,8 @@ pub enum Action {
     Pause,
     /// Let it go on.
     Resume,
+    /// Publish its first task message once more: what a queue that lost its messages needs.
+    Redispatch,
     /// Remove it and everything about it, in any status.
     Delete,
 }
@@ -74,6 +76,15 @@ pub struct BulkOutcome {
     pub changed: u64,
     /// Where the next step begins; `None` when every selected job has been visited.
     pub next: Option<JobId>,
+}
+
+/// What one step of redispatching did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedispatchStep {
+    /// How many first task messages were put back into the outbox.
+    pub redispatched: u64,
+    /// Where the next step begins; `None` when every unfinished job has been visited.
+    pub next: Option<JobKey>,
 }
 
 /// One thing a worker says about one task.
@@ -109,7 +120,7 @@ pub type LeaseOwner = Uuid;
 /// A message that is to be published, on lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxEntry {
-    /// Names the entry; never used again for another.
+    /// Names the entry; never used again for another message.
     pub id: u64,
     /// The job it belongs to.
     pub job: JobKey,
@@ -246,7 +257,7 @@ pub struct VerifyRequest {
 ///
 /// Each call is one atomic step: it happens entirely or not at all, and once it has returned every later call on any
 /// handle of the store sees it. Calls on the same job happen in some order. Nothing crosses a partition except
-/// [`claim`](Self::claim) and [`prune`](Self::prune).
+/// [`claim`](Self::claim), [`redispatch`](Self::redispatch) and [`prune`](Self::prune).
 #[async_trait]
 pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// Stores jobs.
@@ -292,6 +303,12 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// held, and a resumed job's are free; a deleted job loses everything, while jobs that wait for it go on waiting for
     /// a job of that id.
     ///
+    /// A redispatch changes nothing that the job shows. As [`JobState::redispatch`](crate::recording::JobState::redispatch)
+    /// says, the first task message of a job that was dispatched is an outbox entry again, due at once and held while
+    /// the job is paused, with the content it had the first time; so is its id. For that the task is kept until the job is
+    /// completed or cancelled. A job whose first message is in the outbox is left alone; kept messages of a paused job
+    /// do not count, since they need not be its first.
+    ///
     /// *Errors.* Transient when the store cannot be reached; calling again is safe. *Cancel safety.* As
     /// [`create`](Self::create).
     async fn act(&self, job: &JobKey, action: Action, now: Timestamp) -> Result<ActionOutcome>;
@@ -311,6 +328,15 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
         limit: u32,
         now: Timestamp,
     ) -> Result<BulkOutcome>;
+
+    /// Redispatches unfinished jobs of every partition, in the order of partition and id, beginning behind `after`,
+    /// visiting at most `limit` of them.
+    ///
+    /// *Contract.* Each job as [`act`](Self::act) does; one that cannot be redispatched is passed over. Following `next`
+    /// to its end visits every job that is unfinished throughout.
+    ///
+    /// *Errors.* Transient when the store cannot be reached. *Cancel safety.* As [`create`](Self::create).
+    async fn redispatch(&self, after: Option<&JobKey>, limit: u32, now: Timestamp) -> Result<RedispatchStep>;
 
     /// Records reports.
     ///

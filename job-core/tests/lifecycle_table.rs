@@ -3,7 +3,8 @@
 
 use job_core::JobStatus::{Active, Cancelled, Completed, Failed, Paused, Waiting};
 use job_core::Transition::{Ignore, Refuse, Stay, To};
-use job_core::{Event, JobStatus, Refusal, Transition, transition};
+use job_core::recording::JobState;
+use job_core::{Event, FirstMessage, JobStatus, Refusal, Timestamp, Transition, transition};
 
 const COLUMNS: [Event; 8] = [
     Event::Progressed,
@@ -112,6 +113,14 @@ fn names_read_back_and_sort_alphabetically() {
 
 #[test]
 fn refusals_speak_the_contracts_words() {
+    assert_eq!(
+        Refusal::Redispatch(Failed).message("j"),
+        "job_id {j} cannot be redispatched as it has a status of {Failed}. Only jobs with a status of Active, Paused or Waiting can be redispatched."
+    );
+    assert_eq!(
+        Refusal::MessageNotKept.message("j"),
+        "job_id {j} cannot be redispatched as it was dispatched by a version that did not keep its task. Delete it and create it again."
+    );
     assert_eq!(Refusal::Cancel.message("j"), "job_id {j} cannot be cancelled");
     assert_eq!(
         Refusal::Pause(Failed).message("j"),
@@ -121,4 +130,32 @@ fn refusals_speak_the_contracts_words() {
         Refusal::Resume(Waiting).message("j"),
         "job_id {j} cannot be resumed as it has a status of {Waiting}. Only jobs with a status of Paused can be resumed."
     );
+}
+
+#[test]
+fn only_what_a_worker_would_take_is_redispatched() {
+    use FirstMessage::{NotKept, Published, Waiting as InOutbox};
+    for status in JobStatus::ALL {
+        let answers =
+            [InOutbox, Published, NotKept].map(|message| transition(status, Event::Redispatch(message)));
+        let expected = match status {
+            Waiting | Active | Paused => [Ignore, Stay, Refuse(Refusal::MessageNotKept)],
+            Failed | Cancelled | Completed => [Refuse(Refusal::Redispatch(status)); 3],
+        };
+        assert_eq!(answers, expected, "{status}");
+    }
+}
+
+#[test]
+fn only_what_was_dispatched_is_redispatched() {
+    let now = Timestamp::from_millis(1);
+    let fresh = JobState::created(now);
+    let dispatched = JobState { start_time: Some(now), ..fresh.clone() };
+    for (in_outbox, kept) in [(true, true), (true, false), (false, true), (false, false)] {
+        assert_eq!(fresh.redispatch(in_outbox, kept), Ignore);
+    }
+    assert_eq!(dispatched.redispatch(true, true), Ignore);
+    assert_eq!(dispatched.redispatch(true, false), Ignore);
+    assert_eq!(dispatched.redispatch(false, true), Stay);
+    assert_eq!(dispatched.redispatch(false, false), Refuse(Refusal::MessageNotKept));
 }

@@ -19,6 +19,8 @@ use crate::options::MemoryQueueOptions;
 pub struct MemoryQueue {
     broker: Arc<Broker>,
     connection: u64,
+    /// Whether the queues were there before this connection.
+    found: bool,
     closed: AtomicBool,
 }
 
@@ -38,14 +40,14 @@ impl MemoryQueue {
     /// Queues of their own.
     #[must_use]
     pub fn with_options(options: MemoryQueueOptions) -> Self {
-        Self::of(Arc::new(Broker::new(options)))
+        Self::of(Arc::new(Broker::new(options)), false)
     }
 
     /// Another connection to the same queues, open even when this one is closed: what a second process, or the same
-    /// one after a restart, has with a broker.
+    /// one after a restart, has with a broker. To it the queues are durable.
     #[must_use]
     pub fn connect(&self) -> Self {
-        Self::of(Arc::clone(&self.broker))
+        Self::of(Arc::clone(&self.broker), true)
     }
 
     /// Deletes a queue with its messages, as an operator might; `false` when there is none.
@@ -61,9 +63,9 @@ impl MemoryQueue {
         self.broker.find(queue).map_or(0, |queue| queue.change(|contents| contents.purge()))
     }
 
-    fn of(broker: Arc<Broker>) -> Self {
+    fn of(broker: Arc<Broker>, found: bool) -> Self {
         let connection = broker.next_connection();
-        Self { broker, connection, closed: AtomicBool::new(false) }
+        Self { broker, connection, found, closed: AtomicBool::new(false) }
     }
 
     fn check_open(&self, operation: &'static str) -> Result<()> {
@@ -108,6 +110,10 @@ impl TaskQueue for MemoryQueue {
         self.check_open("queue::depth")?;
         let depth = self.broker.find(queue).and_then(|queue| queue.lock().depth());
         Ok(depth.map(|depth| u64::try_from(depth).unwrap_or(u64::MAX)))
+    }
+
+    fn is_durable(&self) -> bool {
+        self.found
     }
 
     async fn ping(&self) -> Result<()> {

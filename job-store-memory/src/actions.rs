@@ -1,6 +1,7 @@
 //! What clients do to jobs.
 
 use job_core::query::Selection;
+use job_core::recording::JobState;
 use job_core::store::{Action, ActionOutcome, BulkOutcome};
 use job_core::{Event, JobId, JobKey, PartitionId, Timestamp, Transition};
 
@@ -8,18 +9,16 @@ use crate::state::State;
 
 impl State {
     pub(crate) fn act(&mut self, key: &JobKey, action: Action, now: Timestamp) -> ActionOutcome {
-        if action == Action::Delete {
-            return if self.remove(key) { ActionOutcome::Applied } else { ActionOutcome::NotFound };
-        }
+        let event: fn(&JobState) -> Event = match action {
+            Action::Delete if self.remove(key) => return ActionOutcome::Applied,
+            Action::Delete => return ActionOutcome::NotFound,
+            Action::Redispatch => return self.redispatch(key, now),
+            Action::Cancel => |_| Event::Cancel,
+            Action::Pause => |_| Event::Pause,
+            Action::Resume => |state| Event::Resume { dispatched: state.is_dispatched() },
+        };
         let Some(partition) = self.partitions.get_mut(&key.partition) else { return ActionOutcome::NotFound };
-        let transition = partition.change(&key.job, |_, state| {
-            let event = match action {
-                Action::Cancel | Action::Delete => Event::Cancel,
-                Action::Pause => Event::Pause,
-                Action::Resume => Event::Resume { dispatched: state.is_dispatched() },
-            };
-            state.apply(event, now)
-        });
+        let transition = partition.change(&key.job, |_, state| state.apply(event(state), now));
         match transition {
             None => ActionOutcome::NotFound,
             Some(Transition::Stay | Transition::Ignore) => ActionOutcome::Unchanged,

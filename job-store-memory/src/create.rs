@@ -43,18 +43,26 @@ impl State {
             }
             return refused;
         }
+        let first_message = OutboxContent::Start {
+            task_id,
+            task: job.task.clone(),
+            correlation_id: job.correlation_id.clone(),
+        };
         let entry = self.outbox.add(NewEntry {
             job: job.key.clone(),
-            content: OutboxContent::Start {
-                task_id,
-                task: job.task.clone(),
-                correlation_id: job.correlation_id.clone(),
-            },
+            content: first_message.clone(),
             due: due(unmet.len(), job.delay, now),
             held: false,
             suspended,
         });
-        partition.insert(StoredJob::new(job, fingerprint, unmet.into_iter().collect(), entry, now));
+        partition.insert(StoredJob::new(
+            job,
+            fingerprint,
+            unmet.into_iter().collect(),
+            entry,
+            first_message,
+            now,
+        ));
         CreateOutcome::Created
     }
 }

@@ -23,6 +23,7 @@ mod list;
 mod outbox;
 mod partition;
 mod prune;
+mod redispatch;
 mod reports;
 mod state;
 mod stored_job;
@@ -37,7 +38,7 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    PruneRequest, Recorded, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+    PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Error, ErrorKind, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath,
@@ -116,6 +117,10 @@ impl JobStore for MemoryStore {
         now: Timestamp,
     ) -> Result<BulkOutcome> {
         Ok(self.lock()?.act_on_selected(partition, selection, action, after, limit, now))
+    }
+
+    async fn redispatch(&self, after: Option<&JobKey>, limit: u32, now: Timestamp) -> Result<RedispatchStep> {
+        Ok(self.lock()?.redispatch_unfinished(after, limit, now))
     }
 
     async fn record(&self, reports: &[TaskReport], now: Timestamp) -> Result<Recorded> {

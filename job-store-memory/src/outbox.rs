@@ -83,11 +83,16 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) fn add(&mut self, new: NewEntry) -> u64 {
         self.last += 1;
-        let id = self.last;
-        let NewEntry { job, content, due, held, suspended } = new;
-        if matches!(content, OutboxContent::Start { .. }) {
-            self.starts.insert(id, job.clone());
+        if matches!(new.content, OutboxContent::Start { .. }) {
+            self.starts.insert(self.last, new.job.clone());
         }
+        self.put(self.last, new);
+        self.last
+    }
+
+    /// Puts an entry under an id that was its own before.
+    pub(crate) fn put(&mut self, id: u64, new: NewEntry) {
+        let NewEntry { job, content, due, held, suspended } = new;
         self.entries.insert(
             id,
             Entry {
@@ -103,7 +108,6 @@ impl Outbox {
             },
         );
         self.change(id, |_| {});
-        id
     }
 
     /// Removes an entry; a lease on it is void.

@@ -43,7 +43,7 @@ impl State {
         let Some(job) = partition.job_mut(&key.job) else { return };
         let status = job.shown.status;
         if !status.keeps_progress() {
-            job.tree = None;
+            (job.tree, job.first_message) = (None, None);
         }
         if status.is_finished() {
             job.problems.clear();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use job_core::progress::{TaskProgress, Tree};
 use job_core::recording::JobState;
+use job_core::store::OutboxContent;
 use job_core::{DispatchProblem, Fingerprint, Job, JobId, NewJob, TaskPath, Timestamp};
 
 use crate::failures::FailureLog;
@@ -21,6 +22,8 @@ pub(crate) struct StoredJob {
     pub(crate) unmet: BTreeSet<JobId>,
     /// The outbox entry of the first message; it may be gone from the outbox.
     pub(crate) start_entry: u64,
+    /// What that entry publishes, kept until the job can change no more.
+    pub(crate) first_message: Option<OutboxContent>,
     /// The entries in the outbox.
     pub(crate) entries: BTreeSet<u64>,
     /// Entries whose last publication failed.
@@ -33,6 +36,7 @@ impl StoredJob {
         fingerprint: Fingerprint,
         unmet: BTreeSet<JobId>,
         start_entry: u64,
+        first_message: OutboxContent,
         now: Timestamp,
     ) -> Self {
         let state = JobState::created(now);
@@ -64,6 +68,7 @@ impl StoredJob {
             failures: FailureLog::default(),
             unmet,
             start_entry,
+            first_message: Some(first_message),
             entries: BTreeSet::from([start_entry]),
             problems: BTreeMap::new(),
         }

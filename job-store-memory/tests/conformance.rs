@@ -10,7 +10,7 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    PruneRequest, Recorded, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+    PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
@@ -111,6 +111,10 @@ impl JobStore for Forwarding {
         now: Timestamp,
     ) -> Result<BulkOutcome> {
         self.0.act_on_selected(partition, selection, action, after, limit, now).await
+    }
+
+    async fn redispatch(&self, after: Option<&JobKey>, limit: u32, now: Timestamp) -> Result<RedispatchStep> {
+        self.0.redispatch(after, limit, now).await
     }
 
     async fn record(&self, reports: &[TaskReport], now: Timestamp) -> Result<Recorded> {

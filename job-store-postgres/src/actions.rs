@@ -68,7 +68,7 @@ impl Step for ActOnSelected<'_> {
 }
 
 /// Applies `action` to locked jobs; one outcome each.
-async fn apply(
+pub(crate) async fn apply(
     connection: &mut PgConnection,
     rows: &mut [JobRow],
     action: Action,
@@ -80,6 +80,9 @@ async fn apply(
         removal::remove(connection, &rows, &mut counts).await?;
         counts.write(connection).await?;
         return Ok(vec![ActionOutcome::Applied; rows.len()]);
+    }
+    if action == Action::Redispatch {
+        return redispatch(connection, rows, now).await;
     }
     let outcomes: Vec<ActionOutcome> = rows.iter_mut().map(|row| transition(row, action, now)).collect();
     let mut changed: Vec<&mut JobRow> = rows
@@ -93,9 +96,35 @@ async fn apply(
     Ok(outcomes)
 }
 
+/// Puts the first messages of locked jobs back into the outbox where that makes sense; one outcome each.
+async fn redispatch(
+    connection: &mut PgConnection,
+    rows: &[JobRow],
+    now: Timestamp,
+) -> Result<Vec<ActionOutcome>, Trouble> {
+    let mut partitions: Vec<&str> = rows.iter().map(|row| row.key.partition.as_str()).collect();
+    partitions.dedup();
+    let numbers: Vec<i64> = rows.iter().map(|row| row.job_no).collect();
+    let stored = outbox_rows::first_messages(connection, &partitions, &numbers).await?;
+    let (mut outcomes, mut lost) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        let (in_outbox, is_kept) = stored.get(&row.job_no).copied().unwrap_or_default();
+        outcomes.push(match row.state.redispatch(in_outbox, is_kept) {
+            Transition::To(_) | Transition::Stay => {
+                lost.push(row);
+                ActionOutcome::Applied
+            }
+            Transition::Ignore => ActionOutcome::Unchanged,
+            Transition::Refuse(refusal) => ActionOutcome::Refused(refusal),
+        });
+    }
+    outbox_rows::put_back(connection, &lost, now).await?;
+    Ok(outcomes)
+}
+
 fn transition(row: &mut JobRow, action: Action, now: Timestamp) -> ActionOutcome {
     let event = match action {
-        Action::Cancel | Action::Delete => Event::Cancel,
+        Action::Cancel | Action::Delete | Action::Redispatch => Event::Cancel,
         Action::Pause => Event::Pause,
         Action::Resume => Event::Resume { dispatched: row.state.is_dispatched() },
     };
@@ -115,14 +144,15 @@ async fn follow_status(connection: &mut PgConnection, rows: &mut [&mut JobRow]) 
         rows.iter().filter(|row| wanted(row)).map(|row| row.job_no).collect()
     };
     let waiting = numbers(&|row| row.state.status.is_finished() && row.has_prerequisites);
-    let finished = numbers(&|row| row.state.status.is_finished());
+    let finished: Vec<&JobRow> =
+        rows.iter().filter(|row| row.state.status.is_finished()).map(|row| &**row).collect();
     let holding = |holds: bool| {
         numbers(&|row| !row.state.status.is_finished() && row.state.status.holds_messages() == holds)
     };
     let (held, free) = (holding(true), holding(false));
     let emptied = numbers(&|row| !row.state.status.keeps_progress() && row.has_progress_rows);
     dependents::forget_prerequisites(connection, &partitions, &waiting).await?;
-    outbox_rows::remove(connection, &partitions, &finished).await?;
+    outbox_rows::finish(connection, &partitions, &finished).await?;
     outbox_rows::hold(connection, &partitions, &held, true).await?;
     outbox_rows::hold(connection, &partitions, &free, false).await?;
     progress_rows::remove_all(connection, &partitions, &emptied).await?;

@@ -118,8 +118,7 @@ impl Claim<'_> {
                  CROSS JOIN LATERAL (
                      SELECT locked.*, row_number() OVER (ORDER BY locked.due_at, locked.id) AS round
                      FROM (
-                         SELECT id, due_at, partition_id, job_id, attempts, stowed, task_id, api_version, classifier,
-                             queue, target, correlation_id, headers, body
+                         SELECT id, due_at, partition_id, job_id, attempts, stowed, queue, headers, body
                          FROM outbox
                          WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended
                            AND outbox.partition_id = d.id
@@ -129,7 +128,15 @@ impl Claim<'_> {
                      ) locked
                  ) o
              )
-             SELECT *, (SELECT count(*) FROM due) AS partitions FROM candidate ORDER BY round, turn LIMIT $3",
+             SELECT c.*, d.*, (SELECT count(*) FROM due) AS partitions
+             FROM (SELECT * FROM candidate ORDER BY round, turn LIMIT $3) c
+             LEFT JOIN LATERAL (
+                 SELECT task_id, api_version, classifier, job_detail.queue AS task_queue, target, correlation_id,
+                     task_data
+                 FROM job_detail
+                 WHERE NOT c.stowed AND job_detail.job_no = c.id AND job_detail.partition_id = c.partition_id OFFSET 0
+             ) d ON true
+             ORDER BY c.round, c.turn",
         )
         .bind(now.as_millis())
         .bind(self.turn.last())
@@ -143,8 +150,9 @@ impl Claim<'_> {
             match entry(row) {
                 Ok(entry) => entries.push(entry),
                 // On lease like any other, so that it holds up nobody, and looked at again when the lease ends.
-                Err(Trouble::Job(error)) => tracing::error!(%error, "an outbox entry makes no sense"),
-                Err(trouble) => return Err(trouble),
+                Err(error) => {
+                    tracing::error!(%error, outbox.id = taken.last(), "an outbox entry makes no sense");
+                }
             }
         }
         // With a single partition there is nobody to make up for what it has not.
@@ -188,34 +196,43 @@ const LEASE: &str = "
          WHERE parked_until IS NOT NULL AND due_at IS NOT NULL AND NOT held AND NOT suspended AND id <> ALL($4)
          ORDER BY parked_until LIMIT 1))";
 
-fn entry(row: &PgRow) -> Result<OutboxEntry, Trouble> {
+fn entry(row: &PgRow) -> Result<OutboxEntry, Error> {
     let corrupt = |message: String| Error::new(ErrorKind::Corrupt, message);
-    let job = JobKey::parse(row.try_get::<&str, _>("partition_id")?, row.try_get::<&str, _>("job_id")?)
+    let job = JobKey::parse(column::<&str>(row, "partition_id")?, column::<&str>(row, "job_id")?)
         .map_err(|error| corrupt(error.to_string()))?;
-    let body: Vec<u8> = row.try_get("body")?;
-    let content = if row.try_get("stowed")? {
-        let headers: Option<&[u8]> = row.try_get("headers")?;
+    let content = if column(row, "stowed")? {
+        let headers: Option<&[u8]> = column(row, "headers")?;
         OutboxContent::Stowed {
-            queue: row.try_get("queue")?,
-            body: body.into(),
+            queue: column(row, "queue")?,
+            body: column::<Vec<u8>>(row, "body")?.into(),
             headers: headers
                 .map_or_else(|| Ok(Default::default()), serde_json::from_slice)
                 .map_err(|error| corrupt("stored headers make no sense".to_owned()).with_source(error))?,
         }
     } else {
         OutboxContent::Start {
-            task_id: row.try_get("task_id")?,
+            task_id: column(row, "task_id")?,
             task: TaskSpec {
-                classifier: row.try_get("classifier")?,
-                api_version: row.try_get("api_version")?,
-                data: body.into(),
-                queue: row.try_get("queue")?,
-                target: row.try_get("target")?,
+                classifier: column(row, "classifier")?,
+                api_version: column(row, "api_version")?,
+                data: column::<Vec<u8>>(row, "task_data")?.into(),
+                queue: column(row, "task_queue")?,
+                target: column(row, "target")?,
             },
-            correlation_id: row.try_get("correlation_id")?,
+            correlation_id: column(row, "correlation_id")?,
         }
     };
-    let id: i64 = row.try_get("id")?;
-    let attempts: i32 = row.try_get("attempts")?;
+    let id: i64 = column(row, "id")?;
+    let attempts: i32 = column(row, "attempts")?;
     Ok(OutboxEntry { id: id.unsigned_abs(), job, content, attempts: attempts.unsigned_abs() })
+}
+
+/// A value that must be there: what cannot be read is one entry's trouble, not the claim's.
+fn column<'r, T>(row: &'r PgRow, name: &str) -> Result<T, Error>
+where
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    row.try_get(name).map_err(|error| {
+        Error::new(ErrorKind::Corrupt, format!("the stored {name} makes no sense")).with_source(error)
+    })
 }

@@ -24,6 +24,7 @@ mod dependents;
 mod job_rows;
 mod outbox_rows;
 mod progress_rows;
+mod redispatch;
 mod removal;
 
 mod error;

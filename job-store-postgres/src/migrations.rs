@@ -20,8 +20,10 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
-const ALL: [Migration; 1] =
-    [Migration { version: 1, name: "jobs", sql: include_str!("../migrations/0001_jobs.sql") }];
+const ALL: [Migration; 2] = [
+    Migration { version: 1, name: "jobs", sql: include_str!("../migrations/0001_jobs.sql") },
+    Migration { version: 2, name: "kept tasks", sql: include_str!("../migrations/0002_kept_tasks.sql") },
+];
 
 /// Every version, in the order in which they are applied.
 #[must_use]

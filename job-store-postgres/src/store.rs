@@ -9,7 +9,7 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    PruneRequest, Recorded, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+    PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Clock, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
@@ -27,6 +27,7 @@ use crate::options::PostgresOptions;
 use crate::prune::Prune;
 use crate::read::{Get, Statuses};
 use crate::record::Record;
+use crate::redispatch::Redispatch;
 use crate::settle::Settle;
 use crate::step::{Form, Runner, Step, Trouble};
 use crate::stow::Stow;
@@ -185,6 +186,10 @@ impl JobStore for PostgresStore {
         now: Timestamp,
     ) -> Result<BulkOutcome> {
         self.runner().run(ActOnSelected { partition, selection, action, after, limit, now }).await
+    }
+
+    async fn redispatch(&self, after: Option<&JobKey>, limit: u32, now: Timestamp) -> Result<RedispatchStep> {
+        self.runner().run(Redispatch { after, limit, now }).await
     }
 
     async fn record(&self, reports: &[TaskReport], now: Timestamp) -> Result<Recorded> {

@@ -183,6 +183,34 @@ async fn stopping_under_load_loses_nothing() {
     check(&store).await;
 }
 
+/// An engine on a durable store whose queue lived in the process that was killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_queue_has_forgotten_is_done_again() {
+    let (store, item) = (Arc::new(MemoryStore::new()), Item::new());
+    let engine = start(&store, MemoryQueue::new(), &item);
+    let key = create(&engine, "j", 40).await;
+    let paused = create(&engine, "paused", 5).await;
+    item.permits.add_permits(10);
+    until("ten are done", async || item.done() == 10).await;
+    until("both are dispatched", async || {
+        let jobs = store.get(&[key.clone(), paused.clone()]).await.unwrap();
+        jobs.iter().flatten().all(|job| job.start_time.is_some())
+    })
+    .await;
+    engine.service().act(&paused, Action::Pause).await.unwrap();
+    assert!(engine.stop().await);
+
+    let engine = start(&store, MemoryQueue::new(), &item);
+    item.permits.add_permits(1_000);
+    let job = engine.service().wait(&key, PATIENCE, PATIENCE).await.unwrap();
+    assert_eq!((job.status, job.subtasks.total), (JobStatus::Completed, Some(41)), "{job:#?}");
+    engine.service().act(&paused, Action::Resume).await.unwrap();
+    let job = engine.service().wait(&paused, PATIENCE, PATIENCE).await.unwrap();
+    assert_eq!((job.status, job.subtasks.total), (JobStatus::Completed, Some(6)), "{job:#?}");
+    assert!(engine.stop().await);
+    check(&store).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_panics_fails_its_task_and_nothing_else() {
     struct Fussy;

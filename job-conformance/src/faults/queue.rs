@@ -265,6 +265,10 @@ impl TaskQueue for FaultyQueue {
         self.inner.depth(queue).await
     }
 
+    fn is_durable(&self) -> bool {
+        self.inner.is_durable()
+    }
+
     async fn ping(&self) -> Result<()> {
         self.call("no answer")?;
         self.inner.ping().await

@@ -17,7 +17,8 @@ use crate::store::seeded::Seeded;
 
 const PARTITIONS: [&str; 2] = ["p", "q"];
 const JOBS: [&str; 10] = ["j0", "j1", "j2", "j3", "j4", "J1", "j10", "j11", "ñ", "k"];
-const ACTIONS: [Action; 4] = [Action::Pause, Action::Resume, Action::Cancel, Action::Delete];
+const ACTIONS: [Action; 5] =
+    [Action::Pause, Action::Resume, Action::Redispatch, Action::Cancel, Action::Delete];
 
 /// One step.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) enum Operation {
     Create(Vec<AcceptedJob>),
     Act(JobKey, Action),
     ActOnSelected(PartitionId, Selection, Action, u32),
+    Redispatch(u32),
     Record(Vec<TaskReport>),
     Claim(LeaseOwner),
     Settle(LeaseOwner, Vec<(Taken, Settled)>),
@@ -83,7 +85,8 @@ impl World {
                 let limit = self.random.below(5) as u32 + 1;
                 Operation::ActOnSelected(self.partition(), selection, self.action(), limit)
             }
-            39..72 => self.record(),
+            39..41 => Operation::Redispatch(self.random.below(5) as u32 + 1),
+            41..72 => self.record(),
             72..82 => Operation::Claim(self.owner()),
             82..92 => self.settle(),
             92..96 => self.stow(),
@@ -249,6 +252,18 @@ impl World {
                     let step =
                         |store| act_on(store, &partition, &selection, action, after.as_ref(), limit, now);
                     let (in_a, in_b) = (answer(step(a).await)?, answer(step(b).await)?);
+                    same("outcomes", &in_a, &in_b)?;
+                    after = in_a.next;
+                    if after.is_none() {
+                        return Ok(());
+                    }
+                }
+            }
+            Operation::Redispatch(limit) => {
+                let mut after = None;
+                loop {
+                    let in_a = answer(a.redispatch(after.as_ref(), limit, now).await)?;
+                    let in_b = answer(b.redispatch(after.as_ref(), limit, now).await)?;
                     same("outcomes", &in_a, &in_b)?;
                     after = in_a.next;
                     if after.is_none() {

@@ -29,6 +29,10 @@ impl TaskQueue for ForwardingQueue {
         self.0.depth(queue).await
     }
 
+    fn is_durable(&self) -> bool {
+        self.0.is_durable()
+    }
+
     async fn ping(&self) -> Result<()> {
         self.0.ping().await
     }

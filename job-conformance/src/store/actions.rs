@@ -11,15 +11,14 @@ use super::fixture::{
 /// Every status answers every action as the lifecycle says.
 pub async fn actions_follow_the_lifecycle(store: &dyn JobStore) {
     for from in JobStatus::ALL {
-        for action in [Action::Cancel, Action::Pause, Action::Resume] {
+        for (action, event) in [
+            (Action::Cancel, Event::Cancel),
+            (Action::Pause, Event::Pause),
+            (Action::Resume, Event::Resume { dispatched: false }),
+        ] {
             let name = format!("{from} {action:?}");
             create_plain(store, &[&name], 1).await;
             bring_to(store, &name, from, 2).await;
-            let event = match action {
-                Action::Cancel | Action::Delete => Event::Cancel,
-                Action::Pause => Event::Pause,
-                Action::Resume => Event::Resume { dispatched: false },
-            };
             let (expected, to) = match transition(from, event) {
                 Transition::To(to) => (ActionOutcome::Applied, to),
                 Transition::Stay | Transition::Ignore => (ActionOutcome::Unchanged, from),
@@ -39,7 +38,7 @@ pub async fn actions_follow_the_lifecycle(store: &dyn JobStore) {
 /// There is nothing to do to a job that is not there.
 pub async fn an_unknown_job_is_not_found(store: &dyn JobStore) {
     create_plain(store, &["other"], 1).await;
-    for action in [Action::Cancel, Action::Pause, Action::Resume, Action::Delete] {
+    for action in [Action::Cancel, Action::Pause, Action::Resume, Action::Redispatch, Action::Delete] {
         assert_eq!(act(store, "j", action, 1).await, ActionOutcome::NotFound, "{action:?}");
     }
 }

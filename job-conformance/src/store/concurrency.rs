@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use job_core::store::{Action, CreateOutcome, JobStore, Settled, TaskReport};
+use job_core::store::{Action, ActionOutcome, CreateOutcome, JobStore, Settled, TaskReport};
 use job_core::{JobStatus, Timestamp};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -235,6 +235,34 @@ pub async fn a_cancel_during_dispatch_holds(store: Arc<dyn JobStore>) {
         assert_eq!((job.status, job.start_time.is_some()), (JobStatus::Cancelled, claimed == 1));
         assert_eq!(claim(&*store, 9_999).await, []);
     }
+}
+
+/// Of two redispatches at once one puts the message back, and a completion beside them takes it away for good.
+pub async fn a_redispatch_puts_a_message_back_once(store: Arc<dyn JobStore>) {
+    for round in 0..ROUNDS {
+        let name = format!("j{round}");
+        create_plain(&*store, &[&name], 1).await;
+        dispatch(&*store, 1).await;
+        let (a, b, alone) = (Arc::clone(&store), Arc::clone(&store), key(&name));
+        let (one, all) =
+            both(async move { a.act(&alone, Action::Redispatch, at(2)).await.unwrap() }, async move {
+                b.redispatch(None, 10, at(2)).await.unwrap().redispatched
+            })
+            .await;
+        assert_eq!(
+            (one == ActionOutcome::Applied, all),
+            (all == 0, u64::from(one != ActionOutcome::Applied))
+        );
+        assert_eq!(dispatch(&*store, 2).await, std::slice::from_ref(&name));
+        let (a, b, finished) = (Arc::clone(&store), Arc::clone(&store), name.clone());
+        both(async move { a.redispatch(None, 10, at(3)).await.unwrap() }, async move {
+            finish(&*b, &finished, 3).await
+        })
+        .await;
+        assert_eq!(status(&*store, &name).await, JobStatus::Completed);
+        assert_eq!(claim(&*store, 9).await, []);
+    }
+    assert_sound(&*store).await;
 }
 
 /// A pause that races with the last report leaves a completed job.

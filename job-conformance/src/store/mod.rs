@@ -51,6 +51,7 @@ pub mod progress;
 pub mod prune;
 pub mod read;
 pub mod record;
+pub mod redispatch;
 pub mod seeded;
 pub mod stow;
 mod suite;

@@ -264,6 +264,24 @@ macro_rules! store_suite {
                 a_second_pause_holds_again
                 publishing_a_kept_message_is_not_a_dispatch
             }
+            redispatch {
+                the_first_message_is_published_once_more
+                a_task_is_kept_while_its_job_counts
+                a_redispatch_is_not_seen_in_the_job
+                subtasks_done_once_more_count_once
+                a_message_yet_to_be_published_is_left_alone
+                a_finished_job_is_not_redispatched
+                a_paused_job_is_redispatched_on_resume
+                kept_messages_do_not_count
+                finishing_drops_a_message_put_back
+                a_successor_has_a_message_of_its_own
+                a_lease_from_before_is_void
+                dependents_of_a_redispatched_job_are_released_once
+                a_failed_redispatch_is_tried_again
+                steps_visit_what_is_unfinished_in_every_partition
+                a_full_last_step_is_the_last
+                selected_jobs_are_redispatched
+            }
             prune {
                 only_finished_jobs_are_removed
                 only_old_jobs_are_removed
@@ -302,6 +320,7 @@ macro_rules! store_suite {
                 a_circle_is_not_closed_from_two_sides
                 creating_in_opposite_order_both_succeed
                 a_cancel_during_dispatch_holds
+                a_redispatch_puts_a_message_back_once
                 a_pause_during_the_last_report_loses_nothing
                 readers_see_whole_steps
                 everything_at_once_leaves_a_sound_store
@@ -357,6 +376,7 @@ mod tests {
         ("outbox", include_str!("outbox.rs")),
         ("lease", include_str!("lease.rs")),
         ("stow", include_str!("stow.rs")),
+        ("redispatch", include_str!("redispatch.rs")),
         ("prune", include_str!("prune.rs")),
         ("verify", include_str!("verify.rs")),
         ("isolation", include_str!("isolation.rs")),

@@ -77,6 +77,7 @@ pub(crate) async fn answer(api: &Api, endpoint: Endpoint, call: &Call) -> Result
         Endpoint::CancelJobs => bulk::cancel(api, call).await,
         Endpoint::PauseJob => job::act(api, call, job_core::store::Action::Pause).await,
         Endpoint::ResumeJob => job::act(api, call, job_core::store::Action::Resume).await,
+        Endpoint::RedispatchJob => job::act(api, call, job_core::store::Action::Redispatch).await,
         Endpoint::CountJobs => stats::count(api, call).await,
         Endpoint::CountJobsByStatus => stats::by_status(api, call).await,
         Endpoint::Tasks => job::tasks(api, call).await,

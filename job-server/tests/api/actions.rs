@@ -1,7 +1,10 @@
 //! What clients do to jobs, one at a time and many at once.
 
+use futures::StreamExt as _;
+use job_core::JobKey;
 use job_core::progress::ReportEvent;
-use serde_json::json;
+use job_core::queue::{ConsumeOptions, TaskQueue as _};
+use serde_json::{Value, json};
 
 use crate::client::{Answer, request};
 use crate::server::Server;
@@ -49,12 +52,34 @@ async fn what_a_status_does_not_allow_is_refused_with_the_contracts_words() {
             "resume",
             "job_id {j} cannot be resumed as it has a status of {Completed}. Only jobs with a status of Paused can be resumed.",
         ),
+        (
+            "redispatch",
+            "job_id {j} cannot be redispatched as it has a status of {Completed}. Only jobs with a status of Active, Paused or Waiting can be redispatched.",
+        ),
     ] {
         let answer = act(&server, &format!("j/{action}")).await;
         assert_eq!((answer.status, answer.message().as_str()), (400, message));
         let missing = act(&server, &format!("nope/{action}")).await;
         assert_eq!((missing.status, missing.message().as_str()), (404, "job_id {nope} not found"));
     }
+}
+
+#[tokio::test]
+async fn a_first_message_is_published_once_more() {
+    let server = Server::start().await;
+    server.create("j").await;
+    let options = ConsumeOptions { prefetch: 2 };
+    let mut deliveries = server.queue.consume("w-in", options).await.unwrap();
+    let first = deliveries.next().await.unwrap();
+    let key = [JobKey::parse("p", "j").unwrap()];
+    while server.store.get(&key).await.unwrap()[0].as_ref().unwrap().start_time.is_none() {
+        tokio::task::yield_now().await;
+    }
+    let answer = act(&server, "j/redispatch").await;
+    assert_eq!((answer.status, answer.text()), (204, ""));
+    let second = deliveries.next().await.unwrap();
+    let task_id = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap()["taskId"].clone();
+    assert_eq!(task_id(&second.body), task_id(&first.body));
 }
 
 #[tokio::test]

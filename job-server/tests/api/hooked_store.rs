@@ -9,7 +9,7 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    PruneRequest, Recorded, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+    PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Error, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
@@ -102,6 +102,9 @@ impl JobStore for HookedStore {
         now: Timestamp,
     ) -> Result<BulkOutcome> {
         self.inner.act_on_selected(partition, selection, action, after, limit, now).await
+    }
+    async fn redispatch(&self, after: Option<&JobKey>, limit: u32, now: Timestamp) -> Result<RedispatchStep> {
+        self.inner.redispatch(after, limit, now).await
     }
     async fn record(&self, reports: &[TaskReport], now: Timestamp) -> Result<Recorded> {
         self.inner.record(reports, now).await

@@ -110,13 +110,14 @@ macro_rules! insert_one {
              ), new_detail AS (
                  INSERT INTO job_detail (partition_id, job_id, job_no, create_time, delay_millis, fingerprint, id_key,
                      name, name_key, name_rest, description, description_key, description_rest, external_data,
-                     external_data_key, external_data_rest, labels, job_type, correlation_id)
+                     external_data_key, external_data_rest, labels, job_type, correlation_id, task_id, api_version,
+                     classifier, queue, target, task_data)
                  VALUES ($1, $2, $3, $5, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23::text::jsonb,
-                     $24, $25)
+                     $24, $25, $28, $29, $30, $31, $32, $33)
              ), new_entry AS (
                  INSERT INTO outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held,
-                     suspended, stowed, task_id, api_version, classifier, queue, target, correlation_id, body)
-                 VALUES ($3, $1, $3, $2, $26, $11, $4, 0, false, $27, false, $28, $29, $30, $31, $32, $25, $33)
+                     suspended, stowed)
+                 VALUES ($3, $1, $3, $2, $26, $11, $4, 0, false, $27, false)
              )",
             $($more,)?
             // The lock of the id is held until the job is visible; see the module `create`.
@@ -254,7 +255,7 @@ async fn copy_details(
     let mut copy = Copy::new();
     for row in rows {
         let new = &row.job.accepted.job;
-        copy.row(19);
+        copy.row(25);
         copy.text(new.key.partition.as_str());
         copy.text(new.key.job.as_str());
         copy.bigint(row.job.number);
@@ -270,12 +271,19 @@ async fn copy_details(
         copy.nullable(row.labels.as_deref(), Copy::jsonb);
         copy.nullable(new.job_type.as_deref(), Copy::text);
         copy.nullable(new.correlation_id.as_deref(), Copy::text);
+        copy.bytes(row.job.accepted.task_id.as_bytes());
+        copy.integer(new.task.api_version);
+        copy.text(&new.task.classifier);
+        copy.text(&new.task.queue);
+        copy.nullable(new.task.target.as_deref(), Copy::text);
+        copy.bytes(&new.task.data);
     }
     copy.send(
         connection,
         "COPY job_detail (partition_id, job_id, job_no, create_time, delay_millis, fingerprint, id_key, name,
              name_key, name_rest, description, description_key, description_rest, external_data, external_data_key,
-             external_data_rest, labels, job_type, correlation_id) FROM STDIN (FORMAT binary)",
+             external_data_rest, labels, job_type, correlation_id, task_id, api_version, classifier, queue, target,
+             task_data) FROM STDIN (FORMAT binary)",
     )
     .await
 }
@@ -329,32 +337,24 @@ async fn copy_edges(connection: &mut PgConnection, rows: &[NewRow<'_>]) -> Resul
 async fn copy_entries(connection: &mut PgConnection, rows: &[NewRow<'_>]) -> Result<(), sqlx::Error> {
     let mut copy = Copy::new();
     for row in rows {
-        let (accepted, new) = (&row.job.accepted, &row.job.accepted.job);
-        copy.row(18);
+        let key = row.job.key();
+        copy.row(11);
         copy.bigint(row.job.number);
-        copy.text(new.key.partition.as_str());
+        copy.text(key.partition.as_str());
         copy.bigint(row.job.number);
-        copy.text(new.key.job.as_str());
+        copy.text(key.job.as_str());
         copy.nullable(row.due.map(Timestamp::as_millis), Copy::bigint);
         copy.bigint(row.delay_millis());
         copy.integer(row.unmet());
         copy.integer(0);
         copy.boolean(false);
-        copy.boolean(accepted.suspended);
+        copy.boolean(row.job.accepted.suspended);
         copy.boolean(false);
-        copy.bytes(accepted.task_id.as_bytes());
-        copy.integer(new.task.api_version);
-        copy.text(&new.task.classifier);
-        copy.text(&new.task.queue);
-        copy.nullable(new.task.target.as_deref(), Copy::text);
-        copy.nullable(new.correlation_id.as_deref(), Copy::text);
-        copy.bytes(&new.task.data);
     }
     copy.send(
         connection,
         "COPY outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held, suspended,
-             stowed, task_id, api_version, classifier, queue, target, correlation_id, body)
-             FROM STDIN (FORMAT binary)",
+             stowed) FROM STDIN (FORMAT binary)",
     )
     .await
 }

@@ -49,8 +49,7 @@ async fn write_followers(connection: &mut PgConnection, changed: &[DecidedJob]) 
     partitions.dedup();
     let waiting: Vec<i64> = finished().filter(|row| row.has_prerequisites).map(|row| row.job_no).collect();
     dependents::forget_prerequisites(connection, &partitions, &waiting).await?;
-    let numbers: Vec<i64> = finished().map(|row| row.job_no).collect();
-    outbox_rows::remove(connection, &partitions, &numbers).await?;
+    outbox_rows::finish(connection, &partitions, &finished().collect::<Vec<_>>()).await?;
     Ok(())
 }
 
