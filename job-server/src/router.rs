@@ -59,7 +59,8 @@ impl Endpoint {
             | Self::CancelJob
             | Self::CancelJobs
             | Self::PauseJob
-            | Self::ResumeJob => Some(AccessRole::Operator),
+            | Self::ResumeJob
+            | Self::RedispatchJob => Some(AccessRole::Operator),
         }
     }
 
