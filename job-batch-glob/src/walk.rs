@@ -22,7 +22,7 @@ pub(crate) struct PassedOver {
 }
 
 impl PassedOver {
-    fn add(&mut self, path: &Path, reason: impl ToString) {
+    fn add(&mut self, path: &Path, reason: &impl ToString) {
         self.count += 1;
         self.first.get_or_insert_with(|| (path.to_owned(), reason.to_string()));
     }
@@ -53,7 +53,7 @@ impl Walk<'_> {
         for entry in fs::read_dir(directory)? {
             match entry {
                 Ok(entry) => entries.push(entry.path()),
-                Err(error) => self.passed_over.add(directory, error),
+                Err(error) => self.passed_over.add(directory, &error),
             }
         }
         entries.sort_unstable();
@@ -67,7 +67,7 @@ impl Walk<'_> {
                 }
             } else {
                 let Some(name) = relative(self.root, &entry) else {
-                    self.passed_over.add(&entry, "its name is not Unicode");
+                    self.passed_over.add(&entry, &"its name is not Unicode");
                     continue;
                 };
                 if self.glob.is_match(&name) && self.files.blocking_send(name).is_err() {
@@ -80,11 +80,11 @@ impl Walk<'_> {
 
     fn enter(&mut self, directory: &Path, depth: usize) -> bool {
         if depth > DEPTH_MAX {
-            self.passed_over.add(directory, "it is too deep");
+            self.passed_over.add(directory, &"it is too deep");
             return true;
         }
         self.visit(directory, depth).unwrap_or_else(|error| {
-            self.passed_over.add(directory, error);
+            self.passed_over.add(directory, &error);
             true
         })
     }
