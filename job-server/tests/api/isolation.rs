@@ -153,6 +153,7 @@ async fn dump(store: &dyn JobStore, partition: &str) -> String {
 #[test]
 fn what_happens_in_one_partition_leaves_another_as_it_was() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a switch of the test run, not of the server")]
     let cases = if std::env::var_os("JOB_CAMPAIGN").is_some() { 10_000 } else { 500 };
     // Without the parts that work in the background: what changes is what the steps change.
     let config = Config { roles: "api".parse().unwrap(), ..Config::default() };
