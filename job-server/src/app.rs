@@ -16,7 +16,7 @@ use crate::config::{Config, Role};
 use crate::handlers::Api;
 use crate::health::{Health, PortState};
 use crate::router::{ADMIN, API};
-use crate::server::{Gate, Listener, Site};
+use crate::server::{Gate, Listener, Site, Tls};
 
 /// A server whose addresses are bound and whose engine runs. It accepts connections once [`run`](Self::run) is polled.
 ///
@@ -40,6 +40,7 @@ pub struct App {
     engine: Engine,
     clock: Arc<dyn Clock>,
     api: Option<Listener>,
+    https: Option<(Listener, Arc<Tls>)>,
     admin: Option<Listener>,
     gate: Gate,
     port: Arc<PortState>,
@@ -57,6 +58,14 @@ impl App {
     ) -> anyhow::Result<Self> {
         config.check()?;
         let api = if config.roles.has(Role::Api) { Some(Listener::bind(config.listen).await?) } else { None };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let https = match &config.tls {
+            Some(files) if config.roles.has(Role::Api) => {
+                let tls = Tls::open(files.clone(), clock.now())?;
+                Some((Listener::bind(config.https_listen).await?, Arc::new(tls)))
+            }
+            _ => None,
+        };
         let admin = match config.admin_listen {
             Some(address) => Some(Listener::bind(address).await?),
             None => None,
@@ -65,7 +74,6 @@ impl App {
         if let Some(listener) = &api {
             port.address.get_or_init(|| listener.address());
         }
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let guard = match &config.tokens {
             Some(tokens) => Guard::with_tokens(tokens, config.secret.clone(), Arc::clone(&clock))?,
             None => Guard::open(config.is_local(), Arc::clone(&clock)),
@@ -92,13 +100,19 @@ impl App {
         let drain = config.limits.drain_time;
         let engine =
             Engine::start_with(service, queue, EngineSettings { dispatcher, tracker, stower, drain });
-        Ok(Self { config, engine, clock, api, admin, gate, port })
+        Ok(Self { config, engine, clock, api, https, admin, gate, port })
     }
 
     /// Where the API listens; none when this process does not serve it.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.api.as_ref().map(Listener::address)
+    }
+
+    /// Where the API listens for HTTPS, if it does.
+    #[must_use]
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.https.as_ref().map(|(listener, _)| listener.address())
     }
 
     /// Where the admin endpoints are, if anywhere.
@@ -115,7 +129,8 @@ impl App {
 
     /// What the operator may have read anew while the server runs.
     pub(crate) fn reload(&self) -> Reload {
-        Reload { audit: Arc::clone(&self.gate.audit) }
+        let tls = self.https.as_ref().map(|(_, tls)| Arc::clone(tls));
+        Reload { audit: Arc::clone(&self.gate.audit), tls, clock: Arc::clone(&self.clock) }
     }
 
     /// Serves until `shutdown` stops; then takes no new connections, finishes the requests in hand, and stops the engine.
@@ -130,10 +145,14 @@ impl App {
             Arc::new(Site::new(routes, Arc::clone(&api), gate, limits, clock, tasks.clone()))
         };
         self.gate.guard.follow(&requests);
+        let api_site = site(API, &requests);
+        if let Some((listener, tls)) = self.https {
+            requests.spawn(listener.run(Arc::clone(&api_site), Some(tls), requests.clone()));
+        }
         if let Some(listener) = self.api {
             self.port.accepting.store(true, Ordering::SeqCst);
             let port = Arc::clone(&self.port);
-            let serving = listener.run(site(API, &requests), requests.clone());
+            let serving = listener.run(api_site, None, requests.clone());
             requests.spawn(async move {
                 // Also when the task panics, so that the check of the port notices.
                 let _closed = Closed(port);
@@ -141,7 +160,7 @@ impl App {
             });
         }
         if let Some(listener) = self.admin {
-            admin_requests.spawn(listener.run(site(ADMIN, &admin_requests), admin_requests.clone()));
+            admin_requests.spawn(listener.run(site(ADMIN, &admin_requests), None, admin_requests.clone()));
         }
         shutdown.stopping().await;
         let finished = requests.drain(self.clock.as_ref(), limits.drain_time).await;
@@ -176,11 +195,16 @@ impl App {
 #[derive(Debug)]
 pub(crate) struct Reload {
     audit: Arc<AuditLog>,
+    tls: Option<Arc<Tls>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Reload {
     pub(crate) fn now(&self) {
         self.audit.reopen();
+        if let Some(tls) = &self.tls {
+            tls.reload(self.clock.now());
+        }
     }
 }
 

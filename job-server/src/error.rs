@@ -63,6 +63,7 @@ impl ApiError {
         self.status
     }
 
+    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

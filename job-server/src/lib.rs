@@ -32,6 +32,7 @@ pub use config::Config;
 pub use demo::DemoArgs;
 pub use limits::Limits;
 pub use maintenance::{MigrateArguments, PruneArguments, VerifyArguments};
+pub use server::TlsFiles;
 
 use config::{Command, CommandLine};
 

@@ -31,8 +31,12 @@ pub struct Limits {
     pub write_stall_time: Duration,
     /// Connections at once; further ones get 503 and are closed.
     pub connections_max: usize,
+    /// Connections at once from one address; further ones get 503 and are closed.
+    pub connections_per_address_max: usize,
     /// Requests being worked on at once; beyond it 503.
     pub requests_max: usize,
+    /// Status checks of workers at once, which have places of their own; beyond it 503.
+    pub status_checks_max: usize,
     /// Long polls at once; beyond it 503.
     pub waits_max: usize,
     /// How long a stopping server lets requests finish.
@@ -55,7 +59,9 @@ impl Default for Limits {
             bulk_time: Duration::from_secs(300),
             write_stall_time: Duration::from_secs(30),
             connections_max: 1_024,
+            connections_per_address_max: 256,
             requests_max: 256,
+            status_checks_max: 256,
             waits_max: 512,
             drain_time: Duration::from_secs(20),
         }

@@ -27,6 +27,9 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode
             "the API is at http://{address}/job-service/v1/ and described at http://{address}/openapi.yaml"
         );
     }
+    if let Some(address) = app.https_address() {
+        tracing::info!("the API is at https://{address}/job-service/v1/ too");
+    }
     if let Some(address) = app.admin_address() {
         tracing::info!("the admin endpoints are at http://{address}/");
     }
@@ -56,7 +59,7 @@ fn warn_of_what_is_insecure(config: &Config) {
         tracing::warn!(
             "others can reach this server, and nobody has to say who they are: --allow-unauthenticated"
         );
-    } else {
+    } else if !config.listen.ip().is_loopback() {
         tracing::warn!("others can reach this server over HTTP, where tokens can be read on their way");
     }
 }

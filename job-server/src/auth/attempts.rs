@@ -1,11 +1,13 @@
 //! Wrong tokens, counted by address, so that nobody may try many.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use job_core::Timestamp;
+
+use crate::server::network;
 
 /// Wrong tokens that an address may show within [`WINDOW`].
 const FAILURES_MAX: u32 = 10;
@@ -27,7 +29,7 @@ impl Attempts {
     /// Counts a wrong token; the error is how long to wait when there were too many.
     pub(super) fn failed(&self, address: IpAddr, now: Timestamp) -> Result<(), Duration> {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = group(address);
+        let address = network(address);
         if windows.len() >= ADDRESSES_MAX && !windows.contains_key(&address) {
             windows.retain(|_, window| now.since(window.began) < WINDOW);
             if windows.len() >= ADDRESSES_MAX {
@@ -46,17 +48,10 @@ impl Attempts {
     }
 }
 
-/// One network of IPv6 is one address: its owner has 2^64 of them.
-fn group(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     #[test]
     fn the_eleventh_within_a_minute_waits_for_its_end() {

@@ -4,18 +4,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use job_core::query::PAGE_SIZE_DEFAULT;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Config, LogFormat, Roles, SuspendedPattern, job_types};
+use super::{Config, LogFormat, Roles, SuspendedPattern, environment, job_types};
 use crate::auth::Secret;
 use crate::backends::{QueueArguments, StoreArguments};
 use crate::demo::DemoArgs;
 use crate::limits::Limits;
 use crate::maintenance::{MigrateArguments, PruneArguments, VerifyArguments};
+use crate::server::TlsFiles;
 use crate::token_command::TokenCommand;
 
 /// A job orchestration engine with a REST API.
@@ -86,6 +87,18 @@ pub struct ServeArguments {
     /// Address of the admin endpoints `/ping` and `/healthcheck`.
     #[arg(long, env = "JOB_SERVICE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8081")]
     pub admin_listen: SocketAddr,
+    /// Certificate for HTTPS, with those that vouch for it behind it, in PEM; read again at SIGHUP.
+    #[arg(long, env = "JOB_SERVICE_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key in PEM.
+    #[arg(long, env = "JOB_SERVICE_TLS_KEY", value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// Address of the API over HTTPS [default: the port 8443 beside `--listen`].
+    #[arg(long, env = "JOB_SERVICE_HTTPS_LISTEN", value_name = "IP:PORT", requires = "tls_certificate")]
+    pub https_listen: Option<SocketAddr>,
+    /// Port of HTTPS, for a deployment that names it alone.
+    #[arg(long, env = "HTTPS_PORT", hide = true, default_value = "8443")]
+    pub https_port: u16,
     /// File of the tokens that callers have to show; `job-server token create` makes them.
     #[arg(long, env = "JOB_SERVICE_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
@@ -193,6 +206,12 @@ pub struct ServeArguments {
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
     pub connections_max: u32,
+    /// Most connections at once from one address. A proxy in front of the server is one address.
+    #[arg(
+        long, env = "JOB_SERVICE_CONNECTIONS_PER_ADDRESS_MAX", value_name = "CONNECTIONS", default_value_t = 256,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    pub connections_per_address_max: u32,
     /// Most requests worked on at once.
     #[arg(
         long, env = "JOB_SERVICE_REQUESTS_MAX", value_name = "REQUESTS", default_value_t = 256,
@@ -236,6 +255,7 @@ impl ServeArguments {
         let limits = Limits {
             body_bytes_max: self.body_bytes_max as usize,
             connections_max: self.connections_max as usize,
+            connections_per_address_max: self.connections_per_address_max as usize,
             requests_max: self.requests_max as usize,
             drain_time: Duration::from_secs(self.drain_seconds.into()),
             ..Limits::default()
@@ -245,6 +265,8 @@ impl ServeArguments {
         let config = Config {
             listen: self.listen,
             admin_listen: Some(self.admin_listen),
+            tls: self.tls()?,
+            https_listen: self.https_listen.unwrap_or(SocketAddr::new(self.listen.ip(), self.https_port)),
             tokens: self.tokens.clone(),
             secret: self.secret()?,
             audit_log: self.audit_log.clone(),
@@ -270,6 +292,20 @@ impl ServeArguments {
         };
         config.check()?;
         Ok(config)
+    }
+
+    fn tls(&self) -> anyhow::Result<Option<TlsFiles>> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }))
+            }
+            _ if environment::names_a_keystore() => bail!(
+                "SSL_KEYSTORE and its companions name a Java keystore, which this server does not read: set \
+                 JOB_SERVICE_TLS_CERTIFICATE and JOB_SERVICE_TLS_KEY to PEM files instead (keytool -importkeystore \
+                 -deststoretype PKCS12, then openssl pkcs12 -nodes, makes them), and unset SSL_KEYSTORE"
+            ),
+            _ => Ok(None),
+        }
     }
 
     fn secret(&self) -> anyhow::Result<Option<Secret>> {

@@ -42,6 +42,13 @@ pub fn unknown_variables() -> Vec<String> {
     unknown
 }
 
+/// Whether the variables are set that make the CAF Job Service open HTTPS from a Java keystore.
+pub(super) fn names_a_keystore() -> bool {
+    let names = ["SSL_KEYSTORE_PATH", "SSL_KEYSTORE", "SSL_KEYSTORE_PASSWORD", "SSL_CERT_ALIAS"];
+    let is_set = |name: &&str| std::env::vars_os().any(|(set, value)| set == *name && !value.is_empty());
+    names.iter().all(is_set)
+}
+
 fn is_unknown(name: &str) -> bool {
     let command = CommandLine::command();
     let known = command

@@ -22,6 +22,7 @@ pub use values::{LogFormat, Role, Roles, SuspendedPattern};
 
 use crate::auth::Secret;
 use crate::limits::Limits;
+use crate::server::TlsFiles;
 
 /// Everything a server needs to know, except its store and its queue.
 #[derive(Debug, Clone)]
@@ -30,6 +31,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address of the admin endpoints, if there are to be any.
     pub admin_listen: Option<SocketAddr>,
+    /// The certificate of HTTPS; without one there is none.
+    pub tls: Option<TlsFiles>,
+    /// Address of the API over HTTPS, when there is a certificate; port 0 takes a free one.
+    pub https_listen: SocketAddr,
     /// The file of tokens that callers have to show; without one anybody may do everything.
     pub tokens: Option<PathBuf>,
     /// Signs the status URLs of workers, who show no tokens; by default a secret kept beside the token file.
@@ -78,6 +83,8 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             admin_listen: None,
+            tls: None,
+            https_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tokens: None,
             secret: None,
             audit_log: None,
@@ -106,8 +113,8 @@ impl Config {
     /// Refuses what would be unsafe, with a sentence that says what to change.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if self.tokens.is_none() && !self.allow_unauthenticated {
-            for (address, flag) in [(Some(self.listen), "--listen"), (self.admin_listen, "--admin-listen")] {
-                if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+            for (address, flag) in self.addresses() {
+                if !address.ip().is_loopback() {
                     bail!(
                         "{flag} is {address}, which others can reach, and nobody has to say who they are: pass --tokens FILE \
                          (job-server token create makes one), listen on 127.0.0.1 or [::1], or pass \
@@ -121,8 +128,15 @@ impl Config {
 
     /// Whether no other machine can reach what this one listens on.
     pub(crate) fn is_local(&self) -> bool {
-        let addresses = [Some(self.listen), self.admin_listen];
-        addresses.iter().flatten().all(|address| address.ip().is_loopback())
+        self.addresses().all(|(address, _)| address.ip().is_loopback())
+    }
+
+    /// What this process listens on, and the flag of each.
+    fn addresses(&self) -> impl Iterator<Item = (SocketAddr, &'static str)> {
+        let https = self.tls.is_some().then_some(self.https_listen);
+        [(Some(self.listen), "--listen"), (https, "--https-listen"), (self.admin_listen, "--admin-listen")]
+            .into_iter()
+            .filter_map(|(address, flag)| Some((address?, flag)))
     }
 
     /// What goes into the messages, when the API listens at `address`.

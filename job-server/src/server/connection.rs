@@ -11,8 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use job_core::{Clock, ClockExt, Shutdown};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::bare_answer::bare_answer;
 use super::site::Site;
@@ -23,7 +22,10 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 32 << 20;
 
 /// Serves requests until the client closes, errs or idles, or until `shutdown` stops and the one in hand is answered.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, shutdown: Shutdown) {
+pub(super) async fn serve<S>(stream: S, peer: SocketAddr, site: Arc<Site>, shutdown: Shutdown)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let limits = site.limits();
     let clock = site.clock();
     let io = TokioIo::new(StallGuard::new(stream, Arc::clone(&clock), limits.write_stall_time));
@@ -64,7 +66,10 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, 
 
 /// Closes our side and passes over what the client still sends: closing with bytes unread would reset the connection,
 /// and the client might never see its answer. A stopping server does not wait for that.
-async fn linger(stream: &mut TcpStream, clock: &dyn Clock, shutdown: &Shutdown) {
+async fn linger<S>(stream: &mut S, clock: &dyn Clock, shutdown: &Shutdown)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let passing_over = async {
         stream.shutdown().await?;
         let mut scrap = [0; 4096];

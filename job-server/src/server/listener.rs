@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use job_core::Shutdown;
+use job_core::{ClockExt as _, Shutdown};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio_rustls::server::TlsStream;
 
 use super::bare_answer::bare_answer;
 use super::connection;
+use super::places::Full;
 use super::site::Site;
+use super::tls::Tls;
 
 /// How long to wait after an accept failed, usually because the process has too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -38,9 +40,8 @@ impl Listener {
         self.address
     }
 
-    /// Serves `site` until `shutdown` stops. Connections are tasks of `shutdown`.
-    pub(crate) async fn run(self, site: Arc<Site>, shutdown: Shutdown) {
-        let slots = Arc::new(Semaphore::new(site.limits().connections_max));
+    /// Serves `site` until `shutdown` stops, over TLS if it is given. Connections are tasks of `shutdown`.
+    pub(crate) async fn run(self, site: Arc<Site>, tls: Option<Arc<Tls>>, shutdown: Shutdown) {
         let clock = site.clock();
         loop {
             let accepted = tokio::select! {
@@ -56,25 +57,67 @@ impl Listener {
                     continue;
                 }
             };
-            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-                refuse(stream);
-                continue;
+            let place = match site.places().take(peer.ip()) {
+                Ok(place) => place,
+                // Before the handshake there is nothing that such a client could read.
+                Err(_) if tls.is_some() => continue,
+                Err(full) => {
+                    refuse(stream, full);
+                    continue;
+                }
             };
             // Without it small answers may wait for the client's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
-            let (site, stop) = (Arc::clone(&site), shutdown.clone());
+            let (site, tls, stop) = (Arc::clone(&site), tls.clone(), shutdown.clone());
             shutdown.spawn(async move {
-                let _slot = slot;
-                connection::serve(stream, peer, site, stop).await;
+                let _place = place;
+                match tls {
+                    None => connection::serve(stream, peer, site, stop).await,
+                    Some(tls) => {
+                        if let Some(stream) = shake_hands(stream, &tls, &site, &stop).await {
+                            connection::serve(stream, peer, site, stop).await;
+                        }
+                    }
+                }
             });
         }
     }
 }
 
+/// The encrypted stream, unless the client does not keep to the protocol, is slow, or the server stops.
+async fn shake_hands(
+    stream: TcpStream,
+    tls: &Tls,
+    site: &Site,
+    shutdown: &Shutdown,
+) -> Option<TlsStream<TcpStream>> {
+    let clock = site.clock();
+    let shaking = clock.timeout(site.limits().header_time, tls.acceptor().accept(stream));
+    let shaken = tokio::select! {
+        biased;
+        () = shutdown.stopping() => return None,
+        shaken = shaking => shaken,
+    };
+    match shaken {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a TLS handshake took too long");
+            None
+        }
+    }
+}
+
 /// Says no without waiting for anything; a client too slow to take it finds the connection closed.
-fn refuse(stream: TcpStream) {
+fn refuse(stream: TcpStream, full: Full) {
+    let message = match full {
+        Full::InAll => "too many connections: try again in a moment",
+        Full::ForAddress => "too many connections from this address: use fewer",
+    };
     if let Ok(mut stream) = stream.into_std() {
-        let _ = stream
-            .write(&bare_answer("503 Service Unavailable", "too many connections: try again in a moment"));
+        let _ = stream.write(&bare_answer("503 Service Unavailable", message));
     }
 }

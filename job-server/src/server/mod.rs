@@ -5,8 +5,13 @@ mod body;
 mod connection;
 pub(crate) mod drain;
 mod listener;
+mod places;
 mod site;
 mod stall_guard;
+mod tls;
 
 pub(crate) use listener::Listener;
+pub(crate) use places::network;
 pub(crate) use site::{Gate, Site};
+pub(crate) use tls::Tls;
+pub use tls::TlsFiles;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::header::{HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use job_core::{Clock, ClockExt, Shutdown};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::body::{self, BodyMemory, HeldBody};
+use super::places::Places;
 use crate::audit::{AuditLog, Entry, JobsChanged};
 use crate::auth::{Asked, Guard};
 use crate::error::ApiError;
@@ -42,7 +43,9 @@ pub(crate) struct Site {
     /// Owns the handlers: they outlive the connections they were asked over.
     tasks: Shutdown,
     requests: Arc<Semaphore>,
+    status_checks: Arc<Semaphore>,
     waits: Arc<Semaphore>,
+    places: Places,
     bodies: BodyMemory,
 }
 
@@ -74,12 +77,18 @@ impl Site {
             api,
             gate,
             requests: Arc::new(Semaphore::new(limits.requests_max)),
+            status_checks: Arc::new(Semaphore::new(limits.status_checks_max)),
             waits: Arc::new(Semaphore::new(limits.waits_max)),
+            places: Places::new(limits.connections_max, limits.connections_per_address_max),
             bodies: BodyMemory::new(limits.bodies_bytes_max),
             limits,
             clock,
             tasks,
         }
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.places
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -201,7 +210,12 @@ impl Site {
         if endpoint.is_vital() {
             return Ok(None);
         }
-        let gate = if is_wait { &self.waits } else { &self.requests };
+        let gate = match endpoint {
+            _ if is_wait => &self.waits,
+            // Workers that get no answer carry on with jobs that may be cancelled.
+            _ if endpoint.answers_status_urls() => &self.status_checks,
+            _ => &self.requests,
+        };
         let permit = Arc::clone(gate).try_acquire_owned();
         permit.map(Some).map_err(|_| ApiError::overloaded("too many requests at once: try again in a moment"))
     }
@@ -254,9 +268,8 @@ fn report(error: &ApiError) {
             let source = std::error::Error::source(cause).map(ToString::to_string);
             tracing::error!(http.status = status.as_u16(), error = %cause, source, "a request failed");
         }
-        _ => {
-            tracing::debug!(http.status = status.as_u16(), message = error.message(), "a request was refused")
-        }
+        // Without the message, which may quote the request.
+        _ => tracing::debug!(http.status = status.as_u16(), "a request was refused"),
     }
 }
 
@@ -281,6 +294,12 @@ fn check_head(head: &Parts, limits: &Limits) -> Result<(), ApiError> {
     let hosts = head.headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
         return Err(ApiError::bad_request("the request must have exactly one Host header").closing());
+    }
+    // Hyper takes any list that ends in chunked; a reader before us may take `chunked, chunked` for something else.
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    if codings.next().is_some_and(|first| !is_chunked(first) || codings.next().is_some()) {
+        return Err(ApiError::bad_request("Transfer-Encoding may only be chunked, and only once").closing());
     }
     if head.method == Method::CONNECT {
         return Err(ApiError::method_not_allowed("GET, HEAD, PUT, POST, DELETE").closing());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use job_core::progress::TaskProgress;
@@ -12,7 +13,8 @@ use job_core::store::{
     PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
 };
 use job_core::{
-    AcceptedJob, Error, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
+    AcceptedJob, Clock as _, Error, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, SystemClock,
+    TaskPath, Timestamp,
 };
 use job_store_memory::MemoryStore;
 use tokio::sync::Semaphore;
@@ -27,6 +29,8 @@ pub(crate) struct HookedStore {
     /// One permit for each read that went through it.
     pub(crate) passed: Semaphore,
     pub(crate) ping_error: std::sync::atomic::AtomicBool,
+    /// How many creates of ids that begin with `slow` go on at once, and how long each takes.
+    slow: (Semaphore, Duration),
 }
 
 impl fmt::Debug for HookedStore {
@@ -37,12 +41,18 @@ impl fmt::Debug for HookedStore {
 
 impl HookedStore {
     pub(crate) fn new() -> Arc<Self> {
+        Self::with_creates(1, Duration::ZERO)
+    }
+
+    /// Creates `places` jobs at once, each in `work`, when their ids begin with `slow`.
+    pub(crate) fn with_creates(places: usize, work: Duration) -> Arc<Self> {
         Arc::new(Self {
             inner: MemoryStore::new(),
             gate: Semaphore::new(0),
             arrived: Semaphore::new(0),
             passed: Semaphore::new(0),
             ping_error: false.into(),
+            slow: (Semaphore::new(places), work),
         })
     }
 
@@ -67,6 +77,10 @@ impl JobStore for HookedStore {
     async fn create(&self, jobs: Vec<AcceptedJob>, now: Timestamp) -> Result<Vec<CreateOutcome>> {
         for job in &jobs {
             self.hook(job.job.key.job.as_str()).await?;
+            if job.job.key.job.as_str().starts_with("slow") {
+                let _place = self.slow.0.acquire().await.unwrap();
+                SystemClock::new().sleep(self.slow.1).await;
+            }
         }
         self.inner.create(jobs, now).await
     }

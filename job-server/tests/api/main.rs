@@ -3,7 +3,9 @@
 
 mod abuse;
 mod actions;
+mod attacks;
 mod authorisation;
+mod canaries;
 mod client;
 mod create;
 mod drain;
@@ -14,7 +16,9 @@ mod isolation;
 mod job_types;
 mod listing;
 mod malformed;
+mod overload;
 mod process;
 mod read;
 mod server;
+mod tls;
 mod tokens;

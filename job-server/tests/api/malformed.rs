@@ -313,27 +313,3 @@ async fn bytes_that_are_not_http_are_refused() {
     }
     assert_eq!(server.get("/job-service/v1/ping").await.status, 200);
 }
-
-#[tokio::test]
-async fn one_request_is_one_answer() {
-    let server = Server::start().await;
-    // Both framings at once: whichever is taken, the rest must not become a second request.
-    let smuggled = format!(
-        "PUT {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
-         0\r\n\r\nDELETE {} HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        Server::job_path("a"),
-        Server::job_path("victim")
-    );
-    server.create("victim").await;
-    let mut connection = crate::client::Connection::open(server.address).await;
-    connection.send(smuggled).await;
-    let mut statuses = Vec::new();
-    while let Some(answer) = connection.answer(false).await {
-        statuses.push(answer.status);
-        if statuses.len() == 2 {
-            break;
-        }
-    }
-    assert_eq!(statuses[0], 400, "{statuses:?}");
-    assert_eq!(server.get_job("victim").await.status, 200, "{statuses:?}");
-}

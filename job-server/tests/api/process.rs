@@ -81,6 +81,27 @@ async fn a_signal_stops_it_in_order() {
     }
 }
 
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut process = Process::start();
+    // A request that its client does not finish for now keeps the process.
+    let mut slow = Connection::open(process.address).await;
+    slow.send(format!(
+        "PUT {} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: 100\r\n\r\n{{",
+        Server::job_path("j")
+    ))
+    .await;
+    assert_eq!(request(process.address, "GET", "/job-service/v1/ping", &[], b"").await.status, 200);
+    process.signal("TERM");
+    let mut line = String::new();
+    while !line.contains("a second signal") {
+        line.clear();
+        assert_ne!(process.log.read_line(&mut line).unwrap(), 0, "it ended at the first");
+    }
+    process.signal("TERM");
+    assert_eq!(process.child.wait().unwrap().code(), Some(130));
+}
+
 #[test]
 fn wrong_settings_stop_the_start_with_a_sentence() {
     for (arguments, expected) in [

@@ -24,6 +24,7 @@ pub(crate) const JSON: &str = "Content-Type: application/json";
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) https: Option<SocketAddr>,
     pub(crate) store: Arc<dyn JobStore>,
     pub(crate) queue: Arc<MemoryQueue>,
     pub(crate) shutdown: Shutdown,
@@ -41,9 +42,10 @@ impl Server {
         let config = Config { admin_listen: Some("127.0.0.1:0".parse().unwrap()), ..config };
         let app = App::build(config, Arc::clone(&store), Arc::clone(&queue) as _).await.unwrap();
         let (address, admin) = (app.address().unwrap(), app.admin_address().unwrap());
+        let https = app.https_address();
         let shutdown = Shutdown::new();
         let running = Shutdown::new().spawn(app.run(shutdown.clone()));
-        Self { address, admin, store, queue, shutdown, running }
+        Self { address, admin, https, store, queue, shutdown, running }
     }
 
     pub(crate) fn job_path(id: &str) -> String {

@@ -27,11 +27,11 @@ impl TokenBox {
         Self { directory: tempfile::tempdir().unwrap(), audit_seen: AtomicU64::new(0) }
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.directory.path().join("tokens")
     }
 
-    fn audit_log(&self) -> PathBuf {
+    pub(crate) fn audit_log(&self) -> PathBuf {
         self.directory.path().join("audit")
     }
 
