@@ -14,7 +14,8 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport,
+    VerifyRequest,
 };
 use job_core::worker::{Outcome, TaskContext, Worker, WorkerResult};
 use job_core::{
@@ -134,6 +135,10 @@ impl<S: JobStore> JobStore for CountingStore<S> {
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Vec<Drift>> {
         self.counted("verify").verify(request).await
+    }
+
+    async fn overview(&self, now: Timestamp) -> Result<Overview> {
+        self.counted("overview").overview(now).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -132,6 +132,24 @@ impl Clock for SystemClock {
     }
 }
 
+/// Measures how long something took, for telemetry: finer than a [`Timestamp`], and good for nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Begins to measure.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// The time since it was started.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// Where new identifiers come from.
 pub trait IdSource: fmt::Debug + Send + Sync + 'static {
     /// An identifier nobody has used before.

@@ -16,6 +16,8 @@ use crate::queue::{Publication, PublishOutcome, TaskQueue};
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
 use crate::store::{ClaimRequest, JobStore, LeaseOwner, OutboxContent, OutboxEntry, Settled};
+use crate::telemetry;
+use crate::trace::{TRACEPARENT, TraceContext};
 
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +159,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// The store's; entries that were published but not settled are published again when their lease ends.
+    #[tracing::instrument(level = "debug", name = "dispatch", skip_all)]
     pub async fn dispatch_due(&self) -> Result<DispatchStep> {
         let request = ClaimRequest {
             owner: self.owner,
@@ -186,6 +189,7 @@ impl Dispatcher {
             Ok(outcomes) => outcomes,
             Err(error) => vec![PublishOutcome::Refused { reason: error.message().to_owned() }; entries.len()],
         };
+        telemetry::dispatched(&outcomes);
         entries
             .iter()
             .zip(outcomes)
@@ -231,10 +235,16 @@ fn publication(entry: &OutboxEntry, settings: &TrackingSettings, now: Timestamp)
             );
             message.tracking = Some(tracking(&entry.job, task.target.clone(), settings, now));
             message.correlation_id.clone_from(correlation_id);
-            Publication {
+            let mut publication = Publication {
                 message_id: Some(task_id.to_string()),
                 ..Publication::new(task.queue.clone(), message.encode())
+            };
+            if let Some(correlation_id) = correlation_id {
+                // The task's own id is its place, so that a message that is published again is at the same one.
+                let place = TraceContext::of_correlation(correlation_id, *task_id);
+                publication.headers.insert(TRACEPARENT.to_owned(), place.to_string());
             }
+            publication
         }
         OutboxContent::Stowed { queue, body, headers } => Publication {
             queue: queue.clone(),

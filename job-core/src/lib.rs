@@ -28,11 +28,13 @@ pub mod shutdown;
 pub mod signals;
 pub mod store;
 pub mod stower;
+mod telemetry;
+pub mod trace;
 pub mod tracker;
 pub mod tracking;
 pub mod worker;
 
-pub use clock::{Clock, ClockExt, IdSource, RandomIds, SystemClock, Timestamp};
+pub use clock::{Clock, ClockExt, IdSource, RandomIds, Stopwatch, SystemClock, Timestamp};
 pub use engine::{Engine, EngineSettings};
 pub use error::{Error, ErrorKind, Result, RetryClass};
 pub use fingerprint::Fingerprint;

@@ -253,11 +253,40 @@ pub struct VerifyRequest {
     pub repair: bool,
 }
 
+/// How many outbox entries of a kind an [`Overview`] counts at most, so that a look never becomes a burden.
+pub const OVERVIEW_ENTRIES_MAX: u64 = 100_000;
+
+/// The whole store at a glance, for the person who watches it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// Jobs of all partitions by status; statuses without jobs are left out.
+    pub jobs: BTreeMap<JobStatus, u64>,
+    /// Entries that are due, not held and not yet confirmed, those on lease and those to be tried again included.
+    pub due: u64,
+    /// Of those, the ones that were tried in vain before.
+    pub failing: u64,
+    /// Since when the oldest of them has been due; none when there are none.
+    pub oldest_due: Option<Timestamp>,
+    /// Connections to what is behind the store; none when there is nothing.
+    pub connections: Option<Connections>,
+}
+
+/// How a process uses its connections to a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// At work.
+    pub used: u32,
+    /// Open and at rest.
+    pub idle: u32,
+    /// The most that may be open.
+    pub max: u32,
+}
+
 /// A store of jobs.
 ///
 /// Each call is one atomic step: it happens entirely or not at all, and once it has returned every later call on any
 /// handle of the store sees it. Calls on the same job happen in some order. Nothing crosses a partition except
-/// [`claim`](Self::claim), [`redispatch`](Self::redispatch) and [`prune`](Self::prune).
+/// [`claim`](Self::claim), [`redispatch`](Self::redispatch), [`overview`](Self::overview) and [`prune`](Self::prune).
 #[async_trait]
 pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// Stores jobs.
@@ -415,6 +444,12 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// *Errors.* Transient when the store cannot be reached. *Cancel safety.* As [`create`](Self::create).
     async fn verify(&self, request: &VerifyRequest) -> Result<Vec<Drift>>;
+
+    /// Reads what an operator watches. *Contract.* Never writes; its cost does not depend on the number of jobs. The counts
+    /// of entries and their age are exact up to [`OVERVIEW_ENTRIES_MAX`] entries, and at least that beyond.
+    ///
+    /// *Errors.* Transient when the store cannot be reached. *Cancel safety.* Safe.
+    async fn overview(&self, now: Timestamp) -> Result<Overview>;
 
     /// Whether the store can be reached now.
     ///

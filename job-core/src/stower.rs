@@ -17,6 +17,7 @@ use crate::queue::{ConsumeOptions, Delivery, Publication, PublishOutcome, Settle
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
 use crate::store::{JobStore, StowedMessage};
+use crate::telemetry;
 
 /// How a stower works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +96,7 @@ impl Stower {
     }
 
     /// Whether the batch could be dealt with.
+    #[tracing::instrument(level = "debug", name = "stow", skip_all, fields(deliveries = batch.len()))]
     async fn stow(&self, batch: Vec<Delivery>) -> bool {
         let (mut wanted, mut messages, mut unwanted, mut answers) = (vec![], vec![], vec![], vec![]);
         for delivery in batch {
@@ -110,10 +112,12 @@ impl Stower {
                 }
             }
         }
+        let (kept, refused) = (messages.len(), answers.len());
         let stowed = self.keep(messages).await;
         settle(wanted, stowed).await;
         let answered = self.publish(answers).await;
         settle(unwanted, answered).await;
+        telemetry::stowed(if stowed { kept } else { 0 }, if answered { refused } else { 0 });
         stowed && answered
     }
 

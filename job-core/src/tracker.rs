@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::error::Result;
 use crate::gather::{BatchLimits, next_batch};
 use crate::lifecycle::JobStatus;
@@ -19,6 +19,8 @@ use crate::recording::RecordOutcome;
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
 use crate::store::{JobStore, Recorded, TaskReport};
+use crate::telemetry;
+use crate::telemetry::RefusalReason;
 use batch::{Batch, Item};
 
 /// How often a batch is tried on a store that cannot be reached before its deliveries are handed back.
@@ -134,7 +136,9 @@ impl Tracker {
         }
     }
 
+    #[tracing::instrument(level = "debug", name = "track", skip_all, fields(deliveries = deliveries.len()))]
     async fn process(&self, deliveries: Vec<Delivery>) {
+        let watch = Stopwatch::start();
         let now = self.clock.now();
         let mut batch = Batch::read(deliveries, &self.settings, now);
         self.drop_passing_of_dead_jobs(&mut batch.items).await;
@@ -142,8 +146,10 @@ impl Tracker {
         self.send_on(&mut batch.items).await;
         self.count(&batch.items);
         let (done, undone): (Vec<Item>, Vec<Item>) = batch.items.into_iter().partition(|item| !item.again);
+        let (deliveries, handed_back) = (done.len() + undone.len(), undone.len());
         settle(done, Settlement::Ack).await;
         settle(undone, Settlement::Requeue).await;
+        telemetry::tracked(deliveries, handed_back, watch.elapsed());
     }
 
     /// A message that only passes by and whose job was cancelled or deleted is of no more use to anybody.
@@ -182,6 +188,7 @@ impl Tracker {
                     tracing::error!(%error, "the store refuses a report");
                     let message = error.message().to_owned();
                     batch.items_of(part).for_each(|item| item.refuse(&message, &self.settings));
+                    telemetry::refused(RefusalReason::Store);
                 }
                 Err(_) => {
                     let middle = part.start + part.len() / 2;
@@ -205,6 +212,7 @@ impl Tracker {
     }
 
     fn tell(&self, recorded: &Recorded) {
+        telemetry::recorded(recorded);
         if recorded.released_due.is_some() {
             self.signals.wake_dispatcher();
         }

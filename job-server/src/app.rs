@@ -17,6 +17,7 @@ use crate::handlers::Api;
 use crate::health::{Health, PortState};
 use crate::router::{ADMIN, API};
 use crate::server::{Gate, Listener, Site, Tls};
+use crate::telemetry::{self, Glance, ObservedQueue, ObservedStore};
 
 /// A server whose addresses are bound and whose engine runs. It accepts connections once [`run`](Self::run) is polled.
 ///
@@ -57,6 +58,9 @@ impl App {
         queue: Arc<dyn TaskQueue>,
     ) -> anyhow::Result<Self> {
         config.check()?;
+        telemetry::start();
+        let store: Arc<dyn JobStore> = Arc::new(ObservedStore(store));
+        let queue: Arc<dyn TaskQueue> = Arc::new(ObservedQueue(queue));
         let api = if config.roles.has(Role::Api) { Some(Listener::bind(config.listen).await?) } else { None };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let https = match &config.tls {
@@ -162,7 +166,10 @@ impl App {
         if let Some(listener) = self.admin {
             admin_requests.spawn(listener.run(site(ADMIN, &admin_requests), None, admin_requests.clone()));
         }
+        admin_requests.spawn(telemetry::keep_up(Arc::clone(&self.clock), admin_requests.clone()));
         shutdown.stopping().await;
+        self.port.leaving.store(true, Ordering::SeqCst);
+        self.clock.sleep(self.config.drain_delay).await;
         let finished = requests.drain(self.clock.as_ref(), limits.drain_time).await;
         let drained = self.engine.stop().await;
         // Last, so that an operator can look at what keeps the process.
@@ -178,6 +185,14 @@ impl App {
             Arc::clone(&self.clock),
             Arc::clone(&self.port),
             tasks.clone(),
+            self.config.health.clone(),
+        );
+        let glance = Glance::new(
+            Arc::clone(service.store()),
+            Arc::clone(self.engine.queue()),
+            self.config.tracking_queue.clone(),
+            Arc::clone(&self.clock),
+            tasks.clone(),
         );
         Api {
             cancelling: service.clone().with_bulk_step(self.config.cancel_batch),
@@ -186,6 +201,7 @@ impl App {
             page_size: self.config.page_size,
             status_check_interval: self.config.status_check_interval,
             health,
+            glance,
             shutdown: tasks.clone(),
         }
     }

@@ -194,7 +194,8 @@ mod tests {
         let path = directory.path().join("audit");
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000)));
         let log = Arc::new(AuditLog::open(Some(&path), clock).unwrap());
-        let job = PathParameters { partition: "p".into(), job: "a\n\"b".repeat(100) };
+        let job =
+            PathParameters { partition: "p".into(), job: "a\n\"b".repeat(100), ..PathParameters::default() };
         let peer = "[::ffff:10.0.0.1]:5".parse().unwrap();
         let begin = |endpoint| log.begin(endpoint, &job, peer, "c");
         assert!(begin(Endpoint::GetJob).is_none());

@@ -89,6 +89,11 @@ fn scheme(url: &str) -> String {
 }
 
 impl StoreArguments {
+    /// Whether an old schema is brought up to date at the start.
+    pub(crate) fn migrates(&self) -> bool {
+        !self.no_migrate
+    }
+
     /// The database these arguments name; none when jobs are to be kept in memory.
     ///
     /// # Errors

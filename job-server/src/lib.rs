@@ -9,7 +9,10 @@ mod auth;
 mod backends;
 pub mod config;
 mod demo;
+mod doctor;
 mod error;
+#[cfg(test)]
+mod generated_docs;
 mod handlers;
 mod health;
 mod limits;
@@ -22,6 +25,7 @@ mod reply;
 mod router;
 mod serve;
 mod server;
+mod telemetry;
 mod token_command;
 
 use std::process::ExitCode;
@@ -30,6 +34,7 @@ pub use app::App;
 pub use auth::Secret;
 pub use config::Config;
 pub use demo::DemoArgs;
+pub use health::{CheckSchedule, HealthSchedule};
 pub use limits::Limits;
 pub use maintenance::{MigrateArguments, PruneArguments, VerifyArguments};
 pub use server::TlsFiles;
@@ -47,6 +52,8 @@ pub async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::Migrate(arguments) => maintenance::migrate::run(&arguments).await,
         Command::Verify(arguments) => maintenance::verify::run(&arguments).await,
         Command::Prune(arguments) => maintenance::prune::run(&arguments).await,
+        Command::Config(arguments) => config::show_settings(&arguments, &mut std::io::stdout().lock()),
+        Command::Doctor(arguments) => doctor::run(&arguments).await,
         Command::CheckJobTypes { directory } => {
             config::check_job_types(&directory, &mut std::io::stdout().lock())
         }

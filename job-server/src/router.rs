@@ -30,8 +30,12 @@ pub(crate) enum Endpoint {
     CountJobsByStatus,
     Tasks,
     Failures,
+    SwaggerPage,
+    SwaggerFile,
+    SwaggerDocument,
     AdminPing,
     AdminHealthCheck,
+    Metrics,
 }
 
 impl Endpoint {
@@ -43,7 +47,11 @@ impl Endpoint {
             | Self::HealthCheck
             | Self::Ping
             | Self::AdminPing
-            | Self::AdminHealthCheck => None,
+            | Self::AdminHealthCheck
+            | Self::Metrics
+            | Self::SwaggerPage
+            | Self::SwaggerFile
+            | Self::SwaggerDocument => None,
             Self::JobTypes
             | Self::ListJobs
             | Self::GetJob
@@ -82,9 +90,46 @@ impl Endpoint {
                 | Self::OpenApi
                 | Self::HealthCheck
                 | Self::Ping
+                | Self::SwaggerPage
+                | Self::SwaggerFile
+                | Self::SwaggerDocument
                 | Self::AdminPing
                 | Self::AdminHealthCheck
+                | Self::Metrics
         )
+    }
+
+    /// Its `operationId` in the OpenAPI document.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::OpenApi => "openApi",
+            Self::HealthCheck => "healthCheck",
+            Self::Ping => "ping",
+            Self::JobTypes => "getJobTypes",
+            Self::ListJobs => "getJobs",
+            Self::GetJob => "getJob",
+            Self::CreateJob => "createOrUpdateJob",
+            Self::DeleteJob => "deleteJob",
+            Self::DeleteJobs => "deleteJobs",
+            Self::IsActive => "getJobActive",
+            Self::Status => "getJobStatus",
+            Self::CancelJob => "cancelJob",
+            Self::CancelJobs => "cancelJobs",
+            Self::PauseJob => "pauseJob",
+            Self::ResumeJob => "resumeJob",
+            Self::RedispatchJob => "redispatchJob",
+            Self::CountJobs => "getJobsCount",
+            Self::CountJobsByStatus => "getJobsCountByStatus",
+            Self::Tasks => "getJobTasks",
+            Self::Failures => "getJobFailures",
+            Self::SwaggerPage => "swaggerPage",
+            Self::SwaggerFile => "swaggerFile",
+            Self::SwaggerDocument => "swaggerDocument",
+            Self::AdminPing => "adminPing",
+            Self::AdminHealthCheck => "adminHealthCheck",
+            Self::Metrics => "metrics",
+        }
     }
 
     /// Whether it works on all selected jobs.
@@ -122,6 +167,9 @@ macro_rules! jobs {
 pub(crate) static API: &[Route] = routes! {
     GET "/" => Root,
     GET "/openapi.yaml" => OpenApi,
+    GET "/job-service-ui" => SwaggerPage,
+    GET "/job-service-ui/{file}" => SwaggerFile,
+    GET "/job-service-ui/api-docs/swagger.yaml" => SwaggerDocument,
     GET "/health-check" => HealthCheck,
     GET "/job-service/v1/ping" => Ping,
     GET "/job-service/v1/jobTypes" => JobTypes,
@@ -147,6 +195,7 @@ pub(crate) static API: &[Route] = routes! {
 pub(crate) static ADMIN: &[Route] = routes! {
     GET "/ping" => AdminPing,
     GET "/healthcheck" => AdminHealthCheck,
+    GET "/metrics" => Metrics,
 };
 
 /// The decoded variable parts of a path; empty where it has none.
@@ -154,6 +203,7 @@ pub(crate) static ADMIN: &[Route] = routes! {
 pub(crate) struct PathParameters {
     pub(crate) partition: String,
     pub(crate) job: String,
+    pub(crate) file: String,
 }
 
 /// Finds operations.
@@ -183,20 +233,35 @@ impl Router {
         Self { paths }
     }
 
+    /// The name of the operation that a request asks for, for metrics: `none` when there is no such operation.
+    pub(crate) fn operation(&self, method: &Method, path: &str) -> &'static str {
+        let wanted = if method == Method::HEAD { &Method::GET } else { method };
+        let found = self.paths.at(without_slash(path)).ok();
+        let route = found.and_then(|found| found.value.iter().find(|route| route.method == *wanted));
+        route.map_or("none", |route| route.endpoint.name())
+    }
+
     /// The operation of `method` at `path`; HEAD is GET without the body.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Result<(Endpoint, PathParameters), ApiError> {
-        let path = match path.strip_suffix('/') {
-            Some("") | None => path,
-            Some(shorter) => shorter,
-        };
-        let Ok(found) = self.paths.at(path) else { return Err(no_such_path()) };
+        let Ok(found) = self.paths.at(without_slash(path)) else { return Err(no_such_path()) };
         let wanted = if method == Method::HEAD { &Method::GET } else { method };
         let Some(route) = found.value.iter().find(|route| route.method == *wanted) else {
             return Err(ApiError::method_not_allowed(&allowed(found.value)));
         };
         let parameter = |name| found.params.get(name).map_or(Ok(String::new()), decode);
-        let parameters = PathParameters { partition: parameter("partitionId")?, job: parameter("jobId")? };
+        let parameters = PathParameters {
+            partition: parameter("partitionId")?,
+            job: parameter("jobId")?,
+            file: parameter("file")?,
+        };
         Ok((route.endpoint, parameters))
+    }
+}
+
+fn without_slash(path: &str) -> &str {
+    match path.strip_suffix('/') {
+        Some("") | None => path,
+        Some(shorter) => shorter,
     }
 }
 
@@ -230,7 +295,10 @@ mod tests {
         let (endpoint, parameters) =
             find(&Method::GET, "/job-service/v1/partitions/a%20b/jobs/x%2Fy%7B1%7D/status").unwrap();
         assert_eq!(endpoint, Endpoint::Status);
-        assert_eq!(parameters, PathParameters { partition: "a b".into(), job: "x/y{1}".into() });
+        assert_eq!(
+            parameters,
+            PathParameters { partition: "a b".into(), job: "x/y{1}".into(), file: String::new() }
+        );
     }
 
     #[test]
@@ -303,5 +371,9 @@ mod tests {
         let names: Vec<&str> =
             operations.map(|(_, operation)| operation["operationId"].as_str().unwrap()).collect();
         assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len(), "{names:?}");
+        for route in API {
+            let method = route.method.as_str().to_lowercase();
+            assert_eq!(document["paths"][route.path][method]["operationId"], route.endpoint.name());
+        }
     }
 }

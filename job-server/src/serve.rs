@@ -6,7 +6,7 @@ use job_core::Shutdown;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::app::App;
-use crate::config::{Config, ServeArguments, unknown_variables};
+use crate::config::{Config, ServeArguments, UnknownVariable, unknown_variables};
 use crate::logging;
 use crate::server::drain::{reload_on_hangup, stop_on_signals};
 
@@ -15,8 +15,12 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode
     let config = arguments.config()?;
     // Records of the audit log are written whatever the level is.
     logging::start(arguments.log_level, LevelFilter::INFO, arguments.log_format)?;
-    for variable in unknown_variables() {
-        tracing::warn!(variable, "this environment variable means nothing here; is it misspelt?");
+    for UnknownVariable { name, nearest } in unknown_variables() {
+        tracing::warn!(
+            variable = name,
+            nearest,
+            "this environment variable means nothing here; is it misspelt?"
+        );
     }
     warn_of_what_is_insecure(&config);
     let store = arguments.store.open().await?;

@@ -38,7 +38,8 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport,
+    VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Error, ErrorKind, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath,
@@ -167,6 +168,10 @@ impl JobStore for MemoryStore {
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Vec<Drift>> {
         Ok(self.lock()?.verify(request))
+    }
+
+    async fn overview(&self, now: Timestamp) -> Result<Overview> {
+        Ok(self.lock()?.overview(now))
     }
 
     async fn ping(&self) -> Result<()> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use job_core::query::{Cursor, JobPage, JobQuery, Selection, SortDirection, SortField, SortValue};
+use job_core::store::Overview;
 use job_core::{Job, JobId, JobStatus, PartitionId, Timestamp};
 
 use crate::partition::Partition;
@@ -43,6 +44,15 @@ impl State {
             }
         }
         counts
+    }
+
+    /// Everything at a glance.
+    pub(crate) fn overview(&self, now: Timestamp) -> Overview {
+        let mut overview = self.outbox.overview(now);
+        for (status, count) in self.partitions.values().flat_map(Partition::counts) {
+            *overview.jobs.entry(status).or_default() += count;
+        }
+        overview
     }
 }
 

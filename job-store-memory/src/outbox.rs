@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
-use job_core::store::{ClaimRequest, Claimed, LeaseOwner, OutboxContent, OutboxEntry};
+use job_core::store::{
+    ClaimRequest, Claimed, LeaseOwner, OVERVIEW_ENTRIES_MAX, OutboxContent, OutboxEntry, Overview,
+};
 use job_core::{JobKey, PartitionId, Timestamp};
 
 #[derive(Debug)]
@@ -159,6 +161,24 @@ impl Outbox {
 
     pub(crate) fn all_facts(&self) -> impl Iterator<Item = (u64, EntryFacts)> {
         self.entries.keys().filter_map(|id| Some((*id, self.facts(*id)?)))
+    }
+
+    /// What is due, on lease or not; what is held or waits for prerequisites is in neither place and costs nothing.
+    pub(crate) fn overview(&self, now: Timestamp) -> Overview {
+        let mut overview = Overview::default();
+        for (_, id) in self.ready_by_due.iter().chain(&self.waiting).take(OVERVIEW_ENTRIES_MAX as usize) {
+            let Some((due, attempts)) =
+                self.entries.get(id).and_then(|entry| Some((entry.due?, entry.attempts)))
+            else {
+                continue;
+            };
+            if due <= now {
+                overview.due += 1;
+                overview.failing += u64::from(attempts > 0);
+                overview.oldest_due = Some(overview.oldest_due.map_or(due, |oldest| oldest.min(due)));
+            }
+        }
+        overview
     }
 
     pub(crate) fn claim(&mut self, request: &ClaimRequest) -> Claimed {

@@ -10,7 +10,8 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport,
+    VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
@@ -158,6 +159,10 @@ impl JobStore for Forwarding {
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Vec<Drift>> {
         self.0.verify(request).await
+    }
+
+    async fn overview(&self, now: Timestamp) -> Result<Overview> {
+        self.0.overview(now).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -23,6 +23,7 @@ mod verify;
 mod dependents;
 mod job_rows;
 mod outbox_rows;
+mod overview;
 mod progress_rows;
 mod redispatch;
 mod removal;

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
-    Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+    Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, Connections, CreateOutcome, Drift, JobStore,
+    LeaseOwner, Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage,
+    TaskReport, VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Clock, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
@@ -24,6 +25,7 @@ use crate::list::{Count, List};
 use crate::migrations;
 use crate::numbers::Numbers;
 use crate::options::PostgresOptions;
+use crate::overview::Glance;
 use crate::prune::Prune;
 use crate::read::{Get, Statuses};
 use crate::record::Record;
@@ -89,6 +91,14 @@ impl PostgresStore {
         self.runner().run(Validate).await
     }
 
+    /// What time it is on the database's machine: the store itself never asks.
+    ///
+    /// # Errors
+    /// Transient when the database cannot be reached.
+    pub async fn clock(&self) -> Result<Timestamp> {
+        self.runner().run(ClockThere).await
+    }
+
     /// Closes all connections, once what they do is done. Later calls fail.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -129,6 +139,22 @@ impl Step for Validate {
     async fn run(&mut self, connection: &mut sqlx::PgConnection) -> Result<(), Trouble> {
         connect::check_server(connection).await?;
         Ok(migrations::validate(connection).await?)
+    }
+}
+
+struct ClockThere;
+
+#[async_trait]
+impl Step for ClockThere {
+    type Output = Timestamp;
+    const NAME: &'static str = "store::clock";
+    const FORM: Form = Form::Statement;
+
+    async fn run(&mut self, connection: &mut sqlx::PgConnection) -> Result<Timestamp, Trouble> {
+        let millis: i64 = sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+            .fetch_one(connection)
+            .await?;
+        Ok(Timestamp::from_millis(millis))
     }
 }
 
@@ -241,6 +267,14 @@ impl JobStore for PostgresStore {
     }
 
     /// One attempt, so that trouble is seen while other calls still hope.
+    async fn overview(&self, now: Timestamp) -> Result<Overview> {
+        let mut overview = self.runner().run(Glance { now }).await?;
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        let used = self.pool.size().saturating_sub(idle);
+        overview.connections = Some(Connections { used, idle, max: self.options.pool_size });
+        Ok(overview)
+    }
+
     async fn ping(&self) -> Result<()> {
         let once = Runner { retry_limit: std::time::Duration::ZERO, ..self.runner() };
         once.run(Ping).await

@@ -10,7 +10,8 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport,
+    VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Error, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
@@ -237,6 +238,10 @@ impl JobStore for FaultyStore {
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Vec<Drift>> {
         self.through(self.inner.verify(request)).await
+    }
+
+    async fn overview(&self, now: Timestamp) -> Result<Overview> {
+        self.through(self.inner.overview(now)).await
     }
 
     async fn ping(&self) -> Result<()> {

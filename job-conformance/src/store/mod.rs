@@ -47,6 +47,7 @@ pub mod isolation;
 pub mod lease;
 pub mod list;
 pub mod outbox;
+pub mod overview;
 pub mod progress;
 pub mod prune;
 pub mod read;

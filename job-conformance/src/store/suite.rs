@@ -282,6 +282,12 @@ macro_rules! store_suite {
                 a_full_last_step_is_the_last
                 selected_jobs_are_redispatched
             }
+            overview {
+                all_partitions_are_counted_together
+                only_what_is_due_and_free_waits
+                what_is_on_lease_or_failing_still_waits
+                an_empty_store_shows_nothing
+            }
             prune {
                 only_finished_jobs_are_removed
                 only_old_jobs_are_removed

@@ -14,6 +14,7 @@ use crate::message::{
 };
 use crate::queue::{Delivery, Publication};
 use crate::store::TaskReport;
+use crate::telemetry::{self, RefusalReason};
 use crate::tracking::{Refused, interpret};
 
 /// Deliveries and all their reports, in order.
@@ -82,12 +83,14 @@ impl Item {
                 );
                 self.to_send.push(set_aside(&self.delivery, &settings.reject_queue, &reason));
                 self.refusals = 1;
+                telemetry::refused(RefusalReason::Unreadable);
                 return Vec::new();
             }
         };
         let meaning = interpret(&message, &self.delivery.headers, &settings.queue, now);
         for refused in meaning.refused {
             self.answer(&message, refused, settings);
+            telemetry::refused(RefusalReason::Malformed);
         }
         if meaning.passing {
             let task = message.tracking.as_ref().and_then(|tracking| tracking.job_task_id.as_deref());

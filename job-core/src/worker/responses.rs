@@ -15,6 +15,7 @@ use crate::message::{
     TrackingReport, TrackingReportTask,
 };
 use crate::queue::{Headers, Publication};
+use crate::trace::TRACEPARENT;
 
 /// What a runner puts into every response.
 #[derive(Debug)]
@@ -124,7 +125,7 @@ impl Responses {
         if let Some(report) = report::entry(&message, &self.received.headers, self.style.zero_progress, now) {
             self.buffer(report, out);
         }
-        out.extend(sent(message));
+        out.extend(sent(message).map(|publication| self.traced(publication)));
         Ok(())
     }
 
@@ -159,8 +160,16 @@ impl Responses {
             None => {}
         }
         self.flush(out);
-        out.extend(sent(message));
+        out.extend(sent(message).map(|publication| self.traced(publication)));
         alone
+    }
+
+    /// What a task sends belongs to its trace.
+    fn traced(&self, mut publication: Publication) -> Publication {
+        if let Some(trace) = self.received.headers.get(TRACEPARENT) {
+            publication.headers.insert(TRACEPARENT.to_owned(), trace.clone());
+        }
+        publication
     }
 
     /// A message that says how far the task itself is; none when nobody listens.

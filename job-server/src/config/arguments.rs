@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use job_core::query::PAGE_SIZE_DEFAULT;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Config, LogFormat, Roles, SuspendedPattern, environment, job_types};
+use super::layers::layered;
+use super::listing::{Setting, settings};
+use super::{Config, HealthArguments, LogFormat, Roles, SuspendedPattern, environment, job_types};
 use crate::auth::Secret;
 use crate::backends::{QueueArguments, StoreArguments};
 use crate::demo::DemoArgs;
@@ -54,6 +57,10 @@ pub enum Command {
     Verify(Box<VerifyArguments>),
     /// Remove finished jobs by age, status and label.
     Prune(Box<PruneArguments>),
+    /// Print every setting in force and where it comes from, secrets hidden.
+    Config(Box<ConfigArguments>),
+    /// Check the database, its schema, the broker, the queues and the clocks, and say what to do.
+    Doctor(Box<ServeArguments>),
     /// Check the job type definitions in a directory, without starting anything.
     CheckJobTypes {
         /// The directory; each definition is a file `ID.yaml` in it.
@@ -84,7 +91,7 @@ pub struct ServeArguments {
     /// Address of the API and its health check; port 0 takes a free one.
     #[arg(long, env = "JOB_SERVICE_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Address of the admin endpoints `/ping` and `/healthcheck`.
+    /// Address of the admin endpoints `/ping`, `/healthcheck` and `/metrics`.
     #[arg(long, env = "JOB_SERVICE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8081")]
     pub admin_listen: SocketAddr,
     /// Certificate for HTTPS, with those that vouch for it behind it, in PEM; read again at SIGHUP.
@@ -224,12 +231,50 @@ pub struct ServeArguments {
         value_parser = clap::value_parser!(u32).range(0..=3_600)
     )]
     pub drain_seconds: u32,
+    /// How long a stopping server still takes requests although its readiness check already fails, in seconds: as long as
+    /// a load balancer needs to notice.
+    #[arg(
+        long, env = "JOB_SERVICE_DRAIN_DELAY_SECONDS", value_name = "SECONDS", default_value_t = 0,
+        value_parser = clap::value_parser!(u32).range(0..=600)
+    )]
+    pub drain_delay_seconds: u32,
+    #[command(flatten)]
+    pub(crate) health: HealthArguments,
     /// Least level of the log lines: error, warn, info, debug, trace or off.
     #[arg(long, env = "CAF_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     pub log_level: LevelFilter,
     /// What log lines look like.
     #[arg(long, env = "JOB_SERVICE_LOG_FORMAT", value_name = "FORMAT", default_value = "human")]
     pub log_format: LogFormat,
+}
+
+/// The same settings, to be shown instead of used.
+#[derive(Debug, Args)]
+pub struct ConfigArguments {
+    #[command(flatten)]
+    pub(crate) settings: ServeArguments,
+    #[arg(skip)]
+    pub(crate) in_force: Vec<Setting>,
+}
+
+impl CommandLine {
+    /// Reads the command line and the environment. Ends the process, as is usual, after help or a wrong flag.
+    #[must_use]
+    pub fn read() -> Self {
+        let command = match layered(Self::command(), &environment::read) {
+            Ok(command) => command,
+            Err(sentence) => Self::command().error(ErrorKind::Io, sentence).exit(),
+        };
+        let matches = command.clone().get_matches();
+        let mut line = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        if let Command::Config(arguments) = &mut line.command
+            && let Some(("config", matches)) = matches.subcommand()
+            && let Some(command) = command.find_subcommand("config")
+        {
+            arguments.in_force = settings(command, matches, &environment::read);
+        }
+        line
+    }
 }
 
 /// The names of the contract's logger as well as ours.
@@ -288,6 +333,8 @@ impl ServeArguments {
                 .map_or(Duration::from_millis(500), |seconds| Duration::from_secs(seconds.into())),
             tracker_batch_idle: Duration::from_millis(self.tracker_batch_millis.into()),
             tracker_batch_size: self.tracker_batch_size as usize,
+            drain_delay: Duration::from_secs(self.drain_delay_seconds.into()),
+            health: self.health.schedule(),
             limits,
         };
         config.check()?;
@@ -324,7 +371,6 @@ impl ServeArguments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     fn serve(arguments: &[&str]) -> Result<ServeArguments, String> {
         let line = ["job-server", "serve"].iter().chain(arguments);

@@ -1,74 +1,124 @@
-//! Variables that look like ours and are not.
-//!
-//! Beside clap this file is the only door to the environment.
+//! The environment: variables that look like ours and are not, and the only door to it beside clap.
+
+use std::ffi::OsString;
 
 use clap::CommandFactory as _;
 
 use super::CommandLine;
+use super::contract::WITHOUT_EFFECT;
+use super::layers::{file_variable, variable};
 
-/// Variables of the contract that concern parts this server does not have, such as a Java machine.
-const WITHOUT_EFFECT: &[&str] = &[
-    "JOB_SERVICE_API_CONFIG_PATH",
-    "JOB_SERVICE_INTERNAL_PING_URL",
-    "JOB_SERVICE_JAVA_OPTS",
-    "JOB_SERVICE_LIVENESS_CHECK_INTERVAL_DURATION",
-    "JOB_SERVICE_LIVENESS_DOWNTIME_INTERVAL_DURATION",
-    "JOB_SERVICE_LIVENESS_FAILURE_ATTEMPTS",
-    "JOB_SERVICE_LIVENESS_INITIAL_DELAY_DURATION",
-    "JOB_SERVICE_LIVENESS_SUCCESS_ATTEMPTS",
-    "JOB_SERVICE_READINESS_CHECK_INTERVAL_DURATION",
-    "JOB_SERVICE_READINESS_DOWNTIME_INTERVAL_DURATION",
-    "JOB_SERVICE_READINESS_FAILURE_ATTEMPTS",
-    "JOB_SERVICE_READINESS_INITIAL_DELAY_DURATION",
-    "JOB_SERVICE_READINESS_SUCCESS_ATTEMPTS",
-];
+/// How alike two names have to be for one to be taken for the other misspelt; 1 is the same.
+const ALIKE: f64 = 0.93;
+
+/// What the variable `name` holds.
+#[expect(clippy::disallowed_methods, reason = "this file is the door to the environment")]
+pub(super) fn read(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
 
 /// The value that the operator gave a property of a job type: that of the variable of its name, or of the same with `_`
 /// in the place of each `-` and `.`, which few shells allow in names.
 pub(super) fn configuration_property(name: &str) -> Option<String> {
-    #[expect(clippy::disallowed_methods, reason = "this file is the door to the environment")]
-    let read = |name: &str| std::env::var(name).ok();
+    let read = |name: &str| read(name).and_then(|value| value.into_string().ok());
     read(name).or_else(|| read(&name.replace(['-', '.'], "_")))
 }
 
-/// Names of variables of this process that begin like ours and mean nothing to it: misspelt, usually.
+/// A variable of this process that means nothing to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownVariable {
+    /// Its name.
+    pub name: String,
+    /// The known name that is most like it, if one is.
+    pub nearest: Option<String>,
+}
+
+/// Variables of this process that begin like ours and mean nothing to it, and those that are nearly spelt like one of
+/// ours.
 #[must_use]
-pub fn unknown_variables() -> Vec<String> {
-    let mut unknown: Vec<String> = std::env::vars_os()
-        .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| is_unknown(name))
-        .collect();
-    unknown.sort();
+pub fn unknown_variables() -> Vec<UnknownVariable> {
+    #[expect(clippy::disallowed_methods, reason = "this file is the door to the environment")]
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    unknown_among(names)
+}
+
+fn unknown_among(names: impl IntoIterator<Item = String>) -> Vec<UnknownVariable> {
+    let known = known_variables();
+    let mut unknown: Vec<UnknownVariable> =
+        names.into_iter().filter_map(|name| judge(name, &known)).collect();
+    unknown.sort_by(|a, b| a.name.cmp(&b.name));
     unknown
 }
 
 /// Whether the variables are set that make the CAF Job Service open HTTPS from a Java keystore.
 pub(super) fn names_a_keystore() -> bool {
     let names = ["SSL_KEYSTORE_PATH", "SSL_KEYSTORE", "SSL_KEYSTORE_PASSWORD", "SSL_CERT_ALIAS"];
-    let is_set = |name: &&str| std::env::vars_os().any(|(set, value)| set == *name && !value.is_empty());
-    names.iter().all(is_set)
+    names.iter().all(|name| read(name).is_some_and(|value| !value.is_empty()))
 }
 
-fn is_unknown(name: &str) -> bool {
-    let command = CommandLine::command();
-    let known = command
-        .get_subcommands()
-        .flat_map(clap::Command::get_arguments)
-        .filter_map(clap::Arg::get_env)
-        .any(|known| known == name);
-    name.starts_with("JOB_SERVICE_") && !known && !WITHOUT_EFFECT.contains(&name)
+/// Other programs have variables that begin with `CAF_`, so there only a name that is nearly one of ours is noticed.
+fn judge(name: String, known: &[String]) -> Option<UnknownVariable> {
+    let is_ours = name.starts_with("JOB_SERVICE_");
+    if !(is_ours || name.starts_with("CAF_")) || known.contains(&name) {
+        return None;
+    }
+    let likeness = known.iter().map(|known| (strsim::jaro_winkler(known, &name), known));
+    let nearest = likeness.max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(alike, _)| *alike >= ALIKE);
+    let nearest = nearest.map(|(_, known)| known.clone());
+    (is_ours || nearest.is_some()).then_some(UnknownVariable { name, nearest })
+}
+
+/// Every variable that some command reads, and those that an existing deployment may set in vain.
+fn known_variables() -> Vec<String> {
+    let mut known: Vec<String> = WITHOUT_EFFECT.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut commands = vec![CommandLine::command()];
+    while let Some(command) = commands.pop() {
+        known.extend(command.get_arguments().filter_map(variable));
+        known.extend(command.get_arguments().filter_map(file_variable));
+        commands.extend(command.get_subcommands().cloned());
+    }
+    known
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn judged(name: &str) -> Option<Option<String>> {
+        unknown_among([name.to_owned()]).pop().map(|unknown| unknown.nearest)
+    }
+
     #[test]
     fn only_misspelt_variables_are_unknown() {
-        assert!(is_unknown("JOB_SERVICE_LISTEM"));
-        assert!(configuration_property("PATH").is_some());
-        for known in ["JOB_SERVICE_LISTEN", "JOB_SERVICE_JAVA_OPTS", "CAF_LOG_LEVEL", "PATH"] {
-            assert!(!is_unknown(known), "{known}");
+        for (misspelt, meant) in [
+            ("JOB_SERVICE_LISTEM", "JOB_SERVICE_LISTEN"),
+            ("CAF_RABBITMQ_HOSTS", "CAF_RABBITMQ_HOST"),
+            ("CAF_TRACKING_PIPES", "CAF_TRACKING_PIPE"),
+            ("CAF_RABBITMQ_PASWORD", "CAF_RABBITMQ_PASSWORD"),
+            ("JOB_SERVICE_DATABASE_PASSWORD_FIL", "JOB_SERVICE_DATABASE_PASSWORD_FILE"),
+        ] {
+            assert_eq!(judged(misspelt), Some(Some(meant.to_owned())), "{misspelt}");
+        }
+        assert_eq!(judged("JOB_SERVICE_ZZZ"), Some(None));
+        for fine in [
+            "JOB_SERVICE_LISTEN",
+            "JOB_SERVICE_JAVA_OPTS",
+            "CAF_LOG_LEVEL",
+            "CAF_RABBITMQ_PASSWORD_FILE",
+            "JOB_SERVICE_LIVENESS_FAILURE_ATTEMPTS",
+            "CAF_AUDIT_HOST",
+            "PATH",
+        ] {
+            assert_eq!(judged(fine), None, "{fine}");
+        }
+    }
+
+    /// Every variable of the contract (rest.md §8.1 to §8.3, messaging.md §7) is honoured, or known to have no effect.
+    #[test]
+    fn the_contracts_variables_are_known() {
+        let known = known_variables();
+        for name in include_str!("contract_variables.txt").split_whitespace() {
+            assert!(known.iter().any(|known| known == name), "{name}");
         }
     }
 }

@@ -1,8 +1,14 @@
 //! What the operator decides: flags and environment variables, checked before anything starts.
 
 mod arguments;
+mod contract;
+#[cfg(test)]
+mod documentation;
 mod environment;
+mod health_arguments;
 mod job_types;
+mod layers;
+mod listing;
 mod values;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,11 +22,14 @@ use job_core::query::PAGE_SIZE_DEFAULT;
 use job_core::tracker::TrackerSettings;
 
 pub use arguments::{Command, CommandLine, ServeArguments};
-pub use environment::unknown_variables;
+pub use environment::{UnknownVariable, unknown_variables};
+pub(crate) use health_arguments::HealthArguments;
 pub(crate) use job_types::check as check_job_types;
+pub(crate) use listing::show as show_settings;
 pub use values::{LogFormat, Role, Roles, SuspendedPattern};
 
 use crate::auth::Secret;
+use crate::health::HealthSchedule;
 use crate::limits::Limits;
 use crate::server::TlsFiles;
 
@@ -73,6 +82,10 @@ pub struct Config {
     pub tracker_batch_idle: Duration,
     /// How many deliveries it records at most at once.
     pub tracker_batch_size: usize,
+    /// How long a stopping server still takes requests, not ready any more, so that load balancers turn away first.
+    pub drain_delay: Duration,
+    /// How often the checks behind the health endpoints are made.
+    pub health: HealthSchedule,
     /// Bounds on what clients may do.
     pub limits: Limits,
 }
@@ -104,6 +117,8 @@ impl Default for Config {
             dispatch_poll: Duration::from_millis(500),
             tracker_batch_idle: Duration::from_millis(5),
             tracker_batch_size: 1_000,
+            drain_delay: Duration::ZERO,
+            health: HealthSchedule::default(),
             limits: Limits::default(),
         }
     }

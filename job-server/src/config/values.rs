@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use job_core::PartitionId;
 use regex::{Regex, RegexBuilder};
@@ -94,6 +95,34 @@ impl FromStr for SuspendedPattern {
     }
 }
 
+/// A length of time as Dropwizard writes it: `500ms`, `15s`, `1 minute`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Length(pub(super) Duration);
+
+impl FromStr for Length {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let millis_per_unit = match unit.trim() {
+            "ms" | "millisecond" | "milliseconds" => 1,
+            "s" | "second" | "seconds" => 1_000,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60_000,
+            "h" | "hour" | "hours" => 3_600_000,
+            "d" | "day" | "days" => 86_400_000,
+            _ => return Err("expected a number and one of ms, s, m, h, d, such as 15s".to_owned()),
+        };
+        let number: u64 =
+            number.parse().map_err(|_| "expected a number before the unit, such as 15s".to_owned())?;
+        let millis = number.checked_mul(millis_per_unit).filter(|millis| *millis <= 7 * 86_400_000);
+        millis
+            .map(|millis| Self(Duration::from_millis(millis)))
+            .ok_or_else(|| "at most 7d is allowed".to_owned())
+    }
+}
+
 /// What log lines look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -113,6 +142,18 @@ mod tests {
         assert!(roles.has(Role::Api) && roles.has(Role::Tracker) && !roles.has(Role::Dispatcher));
         assert!("api,scheduler".parse::<Roles>().unwrap_err().contains("\"scheduler\""));
         assert!("".parse::<Roles>().is_err());
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_as_dropwizard_writes_them() {
+        for (text, millis) in
+            [("15s", 15_000), ("500ms", 500), ("1 minute", 60_000), ("0s", 0), ("2h", 7_200_000)]
+        {
+            assert_eq!(text.parse(), Ok(Length(Duration::from_millis(millis))), "{text}");
+        }
+        for wrong in ["", "15", "s", "-1s", "1.5s", "8d", "99999999999999999999d", "1 fortnight"] {
+            assert!(wrong.parse::<Length>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

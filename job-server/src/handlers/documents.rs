@@ -11,7 +11,7 @@ pub(super) fn root() -> Answer {
         concat!(
             "Job Service ",
             env!("CARGO_PKG_VERSION"),
-            "\n\nAPI           /job-service/v1/\ndescription   /openapi.yaml\nhealth        /health-check?name=all\n"
+            "\n\nAPI           /job-service/v1/\ndescription   /openapi.yaml\nto try it     /job-service-ui/\nhealth        /health-check?name=all\n"
         ),
     )
 }

@@ -21,13 +21,15 @@ pub(super) fn admin_ping() -> Answer {
 
 /// `type=ALIVE` asks whether to restart this process, anything else whether to send it requests; `name` lists checks.
 pub(super) async fn check(api: &Api, call: &Call) -> Answer {
-    let results = api.health.results().await;
     let alive_only = call.query.get("type").is_some_and(|kind| kind.eq_ignore_ascii_case("ALIVE"));
+    let names: Vec<String> = call.query.all("name").map(str::to_lowercase).collect();
+    // Whether it is alive must not wait for a backend.
+    let results =
+        if alive_only && names.is_empty() { api.health.alive().await } else { api.health.results().await };
     let healthy = results
         .iter()
         .filter(|result| !alive_only || result.kind == CheckKind::Alive)
         .all(CheckResult::is_healthy);
-    let names: Vec<String> = call.query.all("name").map(str::to_lowercase).collect();
     let asked = |result: &&CheckResult| names.iter().any(|name| name == "all" || name == result.name);
     let shown: Vec<_> = results.iter().filter(asked).map(CheckResult::summary).collect();
     let mut answer = reply::json(status(healthy, StatusCode::SERVICE_UNAVAILABLE), &shown);

@@ -6,8 +6,10 @@ mod health;
 mod job;
 mod job_types;
 mod jobs;
+mod metrics;
 mod selection;
 mod stats;
+mod swagger;
 
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use crate::health::Health;
 use crate::query_string::QueryString;
 use crate::reply::Answer;
 use crate::router::{Endpoint, PathParameters};
+use crate::telemetry::Glance;
 
 /// What the handlers work with.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ pub(crate) struct Api {
     pub(crate) page_size: u32,
     pub(crate) status_check_interval: Duration,
     pub(crate) health: Health,
+    pub(crate) glance: Glance,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -82,7 +86,11 @@ pub(crate) async fn answer(api: &Api, endpoint: Endpoint, call: &Call) -> Result
         Endpoint::CountJobsByStatus => stats::by_status(api, call).await,
         Endpoint::Tasks => job::tasks(api, call).await,
         Endpoint::Failures => job::failures(api, call).await,
+        Endpoint::SwaggerPage => swagger::page(),
+        Endpoint::SwaggerFile => swagger::file(call),
+        Endpoint::SwaggerDocument => Ok(swagger::document()),
         Endpoint::AdminPing => Ok(health::admin_ping()),
         Endpoint::AdminHealthCheck => Ok(health::admin_check(api).await),
+        Endpoint::Metrics => metrics::metrics(api).await,
     }
 }

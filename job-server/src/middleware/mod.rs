@@ -3,3 +3,4 @@
 pub(crate) mod compression;
 pub(crate) mod correlation;
 pub(crate) mod panic;
+pub(crate) mod trace;

@@ -22,10 +22,11 @@ use crate::auth::{Asked, Guard};
 use crate::error::ApiError;
 use crate::handlers::{self, Api, Call};
 use crate::limits::Limits;
-use crate::middleware::{compression, correlation, panic};
+use crate::middleware::{compression, correlation, panic, trace};
 use crate::query_string::QueryString;
 use crate::reply::Answer;
 use crate::router::{Endpoint, PathParameters, Route, Router};
+use crate::telemetry::RequestWatch;
 
 static CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
 
@@ -102,11 +103,14 @@ impl Site {
     /// Answers a request, whatever it is.
     pub(super) async fn serve(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        let correlation_id = correlation::of(&head.headers);
+        let watch = RequestWatch::start(self.router.operation(&head.method, head.uri.path()));
+        let given = trace::given(&head.headers);
+        let correlation_id = correlation::of(&head.headers, given);
         let shown_id = correlation_id.to_str().unwrap_or_default().to_owned();
+        let place = trace::place(given, &shown_id);
         let gzip = compression::accepts_gzip(&head.headers);
         let span = tracing::info_span!(
-            "request", correlation_id = shown_id, http.method = %head.method, http.path = head.uri.path()
+            "request", correlation_id = shown_id, trace_id = place.trace_id(), http.method = %head.method, http.path = head.uri.path()
         );
         let mut answer = async {
             let outcome = self.exchange(head, body, peer, shown_id).await;
@@ -131,7 +135,12 @@ impl Site {
         }
         let headers = answer.headers_mut();
         headers.insert(&correlation::HEADER, correlation_id);
+        // Only for those who know what it is; a new place each time, it would also tell equal answers apart.
+        if given.is_some() {
+            headers.insert(&trace::HEADER, trace::header(place));
+        }
         headers.insert(&CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        watch.answered(answer.status().as_u16());
         answer.map(Full::new)
     }
 

@@ -48,7 +48,7 @@ impl Operation {
     }
 
     fn target(&self, partition: &str, job: &str) -> String {
-        self.path.replace("{partitionId}", partition).replace("{jobId}", job)
+        self.path.replace("{partitionId}", partition).replace("{jobId}", job).replace("{file}", "LICENSE")
     }
 
     fn concerns(&self, what: &str) -> bool {

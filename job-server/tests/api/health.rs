@@ -36,6 +36,39 @@ async fn a_well_server_says_so() {
 }
 
 #[tokio::test]
+async fn a_stopping_server_is_not_ready_while_it_still_serves() {
+    let delay = std::time::Duration::from_secs(600);
+    let config = Config { drain_delay: delay, ..Config::default() };
+    let server = Server::with(config, std::sync::Arc::new(job_store_memory::MemoryStore::new())).await;
+    assert_eq!(server.get("/health-check").await.status, 200);
+    server.shutdown.stop();
+    crate::client::soon(async {
+        while server.get("/health-check").await.status != 503 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(server.get("/health-check?type=ALIVE").await.status, 200);
+    server.create("late").await;
+    server.running.abort();
+}
+
+#[tokio::test]
+async fn it_is_not_ready_before_its_first_checks() {
+    let later = job_server::CheckSchedule {
+        initial_delay: std::time::Duration::from_secs(600),
+        ..job_server::CheckSchedule::default()
+    };
+    let health = job_server::HealthSchedule { ready: later, ..job_server::HealthSchedule::default() };
+    let config = Config { health, ..Config::default() };
+    let server = Server::with(config, std::sync::Arc::new(job_store_memory::MemoryStore::new())).await;
+    assert_eq!(server.get("/health-check").await.status, 503);
+    assert_eq!(server.get("/health-check?type=ALIVE").await.status, 200);
+    let admin = request(server.admin, "GET", "/healthcheck", &[], b"").await;
+    assert_eq!(admin.json()["queue"]["message"], "not checked yet");
+}
+
+#[tokio::test]
 async fn a_store_that_is_down_makes_it_not_ready_but_alive() {
     let store = HookedStore::new();
     store.ping_error.store(true, Ordering::SeqCst);

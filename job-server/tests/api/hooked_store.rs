@@ -10,7 +10,8 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport, VerifyRequest,
+    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport,
+    VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Clock as _, Error, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, SystemClock,
@@ -154,6 +155,10 @@ impl JobStore for HookedStore {
     }
     async fn verify(&self, request: &VerifyRequest) -> Result<Vec<Drift>> {
         self.inner.verify(request).await
+    }
+    async fn overview(&self, now: Timestamp) -> Result<Overview> {
+        self.ping().await?;
+        self.inner.overview(now).await
     }
     async fn ping(&self) -> Result<()> {
         if self.ping_error.load(std::sync::atomic::Ordering::SeqCst) {

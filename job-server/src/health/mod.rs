@@ -1,5 +1,7 @@
 //! The checks behind the health endpoints: real ones, made when somebody asks and kept for a moment.
 
+mod schedule;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -14,8 +16,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-/// How long a result is good for, whoever asks.
-const FRESH: Duration = Duration::from_secs(1);
+use schedule::Belief;
+pub use schedule::CheckSchedule;
+
 /// A check that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -65,6 +68,17 @@ pub(crate) struct PortState {
     pub(crate) address: OnceLock<SocketAddr>,
     /// Whether it accepts connections now.
     pub(crate) accepting: AtomicBool,
+    /// Whether the process is about to stop, though it still serves: it is not ready any more.
+    pub(crate) leaving: AtomicBool,
+}
+
+/// How often the checks of each kind are made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HealthSchedule {
+    /// Those that decide whether the process is to be restarted.
+    pub alive: CheckSchedule,
+    /// Those that decide whether it is to be sent requests.
+    pub ready: CheckSchedule,
 }
 
 /// Makes the checks.
@@ -76,7 +90,39 @@ pub(crate) struct Health {
     port: Arc<PortState>,
     /// Checks run as tasks of their own, so that giving up on one does not cut off a call to a backend.
     tasks: Shutdown,
-    last: Mutex<Option<(Timestamp, Arc<[CheckResult]>)>>,
+    schedule: HealthSchedule,
+    started: Timestamp,
+    alive: Mutex<Kept>,
+    ready: Mutex<Kept>,
+}
+
+/// The checks of one kind as they were last.
+#[derive(Debug)]
+struct Kept {
+    checked: Option<Timestamp>,
+    checks: Vec<(&'static str, Belief)>,
+}
+
+impl Kept {
+    fn new(names: &[&'static str]) -> Mutex<Self> {
+        let checks = names.iter().map(|name| (*name, Belief::default())).collect();
+        Mutex::new(Self { checked: None, checks })
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.checks.iter().all(|(_, belief)| belief.problem().is_none())
+    }
+
+    fn learn(&mut self, problems: Vec<Option<String>>, schedule: &CheckSchedule, now: Timestamp) {
+        for ((_, belief), problem) in self.checks.iter_mut().zip(problems) {
+            belief.learn(problem, schedule);
+        }
+        self.checked = Some(now);
+    }
+
+    fn results(&self, kind: CheckKind) -> impl Iterator<Item = CheckResult> {
+        self.checks.iter().map(move |(name, belief)| CheckResult { name, kind, problem: belief.problem() })
+    }
 }
 
 impl Health {
@@ -86,27 +132,62 @@ impl Health {
         clock: Arc<dyn Clock>,
         port: Arc<PortState>,
         tasks: Shutdown,
+        schedule: HealthSchedule,
     ) -> Self {
-        Self { store, queue, clock, port, tasks, last: Mutex::new(None) }
+        let started = clock.now();
+        let alive = Kept::new(&["deadlocks", "ports-alive"]);
+        let ready = Kept::new(&["ports-ready", "database", "ping", "queue"]);
+        Self { store, queue, clock, port, tasks, schedule, started, alive, ready }
     }
 
-    /// The results, at most a second old. Whoever asks meanwhile waits for the same ones.
-    pub(crate) async fn results(&self) -> Arc<[CheckResult]> {
-        let mut last = self.last.lock().await;
-        if let Some((at, results)) = &*last
-            && self.clock.now().since(*at) < FRESH
-            && !self.tasks.is_stopping()
+    /// The results, as old as the schedule allows. Whoever asks meanwhile waits for the same ones. A stopping process is
+    /// never ready, whatever the schedule says.
+    pub(crate) async fn results(&self) -> Vec<CheckResult> {
+        let mut results = self.alive().await;
+        results.extend(self.ready().await);
+        if (self.port.leaving.load(Ordering::SeqCst) || self.tasks.is_stopping())
+            && let Some(port) = results.iter_mut().find(|result| result.name == "ports-ready")
         {
-            return Arc::clone(results);
+            port.problem = Some("the process is stopping".to_owned());
         }
-        let results = self.check_all().await;
-        *last = Some((self.clock.now(), Arc::clone(&results)));
         results
     }
 
-    async fn check_all(&self) -> Arc<[CheckResult]> {
+    /// What decides whether to restart this process: nothing outside it, so that an outage of a backend restarts nobody.
+    pub(crate) async fn alive(&self) -> Vec<CheckResult> {
+        let mut kept = self.alive.lock().await;
+        if self.is_due(&kept, &self.schedule.alive) {
+            let scheduling = self.run(async { Ok(()) }).await;
+            kept.learn(vec![scheduling, self.closed_port()], &self.schedule.alive, self.clock.now());
+        }
+        kept.results(CheckKind::Alive).collect()
+    }
+
+    async fn ready(&self) -> Vec<CheckResult> {
+        let mut kept = self.ready.lock().await;
+        if self.is_due(&kept, &self.schedule.ready) {
+            let problems = self.check_readiness().await;
+            kept.learn(problems, &self.schedule.ready, self.clock.now());
+        }
+        kept.results(CheckKind::Ready).collect()
+    }
+
+    fn is_due(&self, kept: &Kept, schedule: &CheckSchedule) -> bool {
+        let now = self.clock.now();
+        match kept.checked {
+            None => now.since(self.started) >= schedule.initial_delay,
+            Some(checked) => schedule.is_stale(kept.is_healthy(), checked, now),
+        }
+    }
+
+    fn closed_port(&self) -> Option<String> {
+        let address = self.port.address.get()?;
+        let open = self.port.accepting.load(Ordering::SeqCst) || self.tasks.is_stopping();
+        (!open).then(|| format!("api connector on port {} is: not accepting connections", address.port()))
+    }
+
+    async fn check_readiness(&self) -> Vec<Option<String>> {
         let (store, queue) = (Arc::clone(&self.store), Arc::clone(&self.queue));
-        let accepting = self.port.accepting.load(Ordering::SeqCst);
         let address = self.port.address.get().copied();
         let port = async move {
             match address {
@@ -120,28 +201,13 @@ impl Health {
                 None => Ok(()),
             }
         };
-        let (scheduling, ports_ready, database, ping, queue) = tokio::join!(
-            self.run(async { Ok(()) }),
+        let (port, database, ping, queue) = tokio::join!(
             self.run(port),
             self.run(async move { store.ping().await.map_err(|error| error.message().to_owned()) }),
             self.run(ping),
             self.run(async move { queue.ping().await.map_err(|error| error.message().to_owned()) }),
         );
-        let ports_alive = match address {
-            Some(address) if !accepting && !self.tasks.is_stopping() => {
-                Some(format!("api connector on port {} is: not accepting connections", address.port()))
-            }
-            _ => None,
-        };
-        let stopping = self.tasks.is_stopping().then(|| "the process is stopping".to_owned());
-        Arc::new([
-            CheckResult { name: "deadlocks", kind: CheckKind::Alive, problem: scheduling },
-            CheckResult { name: "ports-alive", kind: CheckKind::Alive, problem: ports_alive },
-            CheckResult { name: "ports-ready", kind: CheckKind::Ready, problem: stopping.or(ports_ready) },
-            CheckResult { name: "database", kind: CheckKind::Ready, problem: database },
-            CheckResult { name: "ping", kind: CheckKind::Ready, problem: ping },
-            CheckResult { name: "queue", kind: CheckKind::Ready, problem: queue },
-        ])
+        vec![port, database, ping, queue]
     }
 
     async fn run(&self, check: impl Future<Output = Result<(), String>> + Send + 'static) -> Option<String> {

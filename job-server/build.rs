@@ -1,0 +1,31 @@
+//! Takes the files of Swagger UI that are served out of the archive that its crate vendors, so that the binary holds them.
+
+use std::error::Error;
+use std::io::{Cursor, Read as _};
+use std::path::PathBuf;
+
+use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
+
+/// What is served, and its licence.
+const FILES: &[&str] =
+    &["dist/swagger-ui.css", "dist/swagger-ui-bundle.js", "dist/favicon-32x32.png", "LICENSE", "NOTICE"];
+
+#[expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a build script speaks to cargo, by its output and by the environment"
+)]
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    let directory = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    let mut archive = zip::ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED))?;
+    let first = archive.file_names().next().ok_or("the archive of Swagger UI is empty")??.into_owned();
+    let root = first.split('/').next().unwrap_or_default();
+    for file in FILES {
+        let mut content = Vec::new();
+        archive.by_name(&format!("{root}/{file}"))?.read_to_end(&mut content)?;
+        let name = file.rsplit('/').next().unwrap_or(file);
+        std::fs::write(directory.join(format!("swagger-{name}")), content)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! How long a call of a backend took, and whether it failed.
+
+use job_core::{ErrorKind, Result, Stopwatch};
+use metrics::{counter, histogram};
+
+/// The metrics of one backend.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names {
+    pub(super) durations: &'static str,
+    pub(super) errors: &'static str,
+}
+
+/// Runs a call.
+pub(super) async fn timed<T>(
+    names: Names,
+    call: &'static str,
+    future: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    let watch = Stopwatch::start();
+    let result = future.await;
+    histogram!(names.durations, "call" => call).record(watch.elapsed());
+    if let Err(error) = &result {
+        counter!(names.errors, "call" => call, "kind" => label(error.kind())).increment(1);
+    }
+    result
+}
+
+fn label(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "not_found",
+        ErrorKind::AlreadyExists => "already_exists",
+        ErrorKind::Conflict => "conflict",
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::IllegalTransition => "illegal_transition",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::Unsupported => "unsupported",
+        ErrorKind::Corrupt => "corrupt",
+        _ => "internal",
+    }
+}
