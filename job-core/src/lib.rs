@@ -32,6 +32,7 @@ mod telemetry;
 pub mod trace;
 pub mod tracker;
 pub mod tracking;
+pub mod verify;
 pub mod worker;
 
 pub use clock::{Clock, ClockExt, IdSource, RandomIds, Stopwatch, SystemClock, Timestamp};

@@ -18,12 +18,19 @@ impl State {
             Transition::Ignore => return ActionOutcome::Unchanged,
             Transition::Refuse(refusal) => return ActionOutcome::Refused(refusal),
         }
-        let Some(content) = job.first_message.clone() else { return ActionOutcome::Unchanged };
+        self.put_back(key, Some(now));
+        ActionOutcome::Applied
+    }
+
+    /// Puts the first message of a job into the outbox again, if it is kept.
+    pub(crate) fn put_back(&mut self, key: &JobKey, due: Option<Timestamp>) {
+        let Some(partition) = self.partitions.get_mut(&key.partition) else { return };
+        let Some(job) = partition.job_mut(&key.job) else { return };
+        let Some(content) = job.first_message.clone() else { return };
         let held = job.shown.status.holds_messages();
         job.entries.insert(job.start_entry);
-        let entry = NewEntry { job: key.clone(), content, due: Some(now), held, suspended: false };
+        let entry = NewEntry { job: key.clone(), content, due, held, suspended: false };
         self.outbox.put(job.start_entry, entry);
-        ActionOutcome::Applied
     }
 
     pub(crate) fn redispatch_unfinished(

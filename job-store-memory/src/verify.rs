@@ -1,10 +1,10 @@
 //! Recounting what is derived from something else, and correcting it.
 
-use std::fmt::Debug;
-
-use job_core::progress::Percentage;
 use job_core::store::{Drift, VerifyRequest};
-use job_core::{Event, JobId, JobKey, JobStatus, PartitionId, TaskPath};
+use job_core::verify::{
+    Findings, FirstEntry, Outgoing, OutgoingRepair, ProgressRepair, check_outgoing, check_progress,
+};
+use job_core::{JobId, JobKey, PartitionId, TaskPath};
 
 use crate::state::State;
 
@@ -15,132 +15,86 @@ impl State {
             Some(id) => partition.job(id).map(|job| job.shown.key.clone()).into_iter().collect(),
             None => partition.by_id("", None).map(|job| job.shown.key.clone()).collect(),
         };
-        let mut report = Report { drifts: Vec::new(), repair: request.repair };
+        let mut findings = Findings::new(request.repair);
         for key in &keys {
-            self.verify_progress(key, &mut report);
-            self.verify_edges(key, &mut report);
-            self.verify_entries(key, &mut report);
+            self.verify_progress(key, &mut findings);
+            self.verify_edges(key, &mut findings);
+            self.verify_entries(key, &mut findings);
         }
         if request.job.is_none() {
-            self.verify_strays(&request.partition, &mut report);
+            self.verify_strays(&request.partition, &mut findings);
         }
-        report.drifts
+        findings.into_drifts()
     }
 
     /// The tree in itself, and what the job shows of it.
-    fn verify_progress(&mut self, key: &JobKey, report: &mut Report) {
+    fn verify_progress(&mut self, key: &JobKey, findings: &mut Findings) {
         let Some(partition) = self.partitions.get_mut(&key.partition) else { return };
-        let now = partition.job(&key.job).map(|job| job.shown.last_update_time).unwrap_or_default();
         let completes = partition.change(&key.job, |job, state| {
-            if !state.status.keeps_progress() {
-                if job.tree.is_some() && report.note(key, "progress", "kept", "dropped") {
-                    job.tree = None;
-                }
-                return false;
+            // Checking must not change anything, so it happens to copies.
+            let (mut checked, mut tree) = (state.clone(), job.tree.clone());
+            let repair = check_progress(key, &mut checked, tree.as_deref_mut(), findings);
+            match repair {
+                ProgressRepair::None => return None,
+                ProgressRepair::Drop => job.tree = None,
+                ProgressRepair::Write => job.tree = tree,
+                ProgressRepair::Complete => job.failures.remove_within(&TaskPath::root()),
             }
-            let Some(tree) = &job.tree else {
-                if state.percentage != Percentage::ZERO
-                    && report.note(key, "percentage", state.percentage, Percentage::ZERO)
-                {
-                    state.percentage = Percentage::ZERO;
-                }
-                return false;
-            };
-            // Checking must not change anything, so the sums are recounted in a copy.
-            let mut recounted = tree.clone();
-            recounted.recount(|task, what, stored, counted| {
-                report.note_task(key, task, what, stored, counted);
-            });
-            if state.percentage != recounted.percentage()
-                && report.note(key, "percentage", state.percentage, recounted.percentage())
-            {
-                state.percentage = recounted.percentage();
-            }
-            if state.subtasks != recounted.counts()
-                && report.note(key, "subtasks", state.subtasks, recounted.counts())
-            {
-                state.subtasks = recounted.counts();
-            }
-            let complete = recounted.is_complete();
-            if report.repair {
-                job.tree = Some(recounted);
-            }
-            let completes = complete && report.note(key, "status", state.status, JobStatus::Completed);
-            if completes {
-                state.apply(Event::AllCompleted, now);
-                state.percentage = Percentage::FULL;
-                job.failures.remove_within(&TaskPath::root());
-            }
-            completes
+            *state = checked;
+            (repair == ProgressRepair::Complete).then_some(state.last_update_time)
         });
-        if completes == Some(true) {
+        if let Some(Some(now)) = completes {
             self.follow_status(key);
             self.release_dependents(key, now);
         }
     }
 
-    /// Who the job waits for, seen from both sides, and whether its first message is due accordingly.
-    fn verify_edges(&mut self, key: &JobKey, report: &mut Report) {
+    /// Who the job waits for, seen from both sides.
+    fn verify_edges(&mut self, key: &JobKey, findings: &mut Findings) {
         let Some(partition) = self.partitions.get_mut(&key.partition) else { return };
-        let Some(job) = partition.job(&key.job) else { return };
-        let is_finished = job.shown.status.is_finished();
         for prerequisite in partition.unmet_of(&key.job) {
-            if is_finished {
-                if report.note(key, "prerequisite", &prerequisite, "none of a finished job") {
-                    partition.wait_for_nobody(&key.job);
-                }
-                continue;
-            }
             let known = partition.is_dependent(&prerequisite, &key.job);
-            if !known && report.note(key, "prerequisite", &prerequisite, "known as waited for") {
+            if !known && findings.note(key, "prerequisite", &prerequisite, "known as waited for") {
                 partition.remember_dependent(&prerequisite, &key.job);
-            }
-        }
-        let Some(job) = partition.job(&key.job) else { return };
-        let (unmet, start) = (job.unmet.len(), job.start_entry);
-        let Some(facts) = self.outbox.facts(start) else { return };
-        if (unmet == 0) != facts.due.is_some() {
-            let expected = if unmet == 0 { "a time" } else { "none while prerequisites are unmet" };
-            if report.note(key, "due", facts.due, expected) {
-                let due = job_core::dependency::due(unmet, job.shown.delay, job.shown.create_time);
-                self.outbox.set_due(start, due);
             }
         }
     }
 
-    /// Invariants 4 and 5: what waits to be published belongs to a live job, is held exactly while that is paused, and
-    /// is there as long as the job has not been dispatched.
-    fn verify_entries(&mut self, key: &JobKey, report: &mut Report) {
+    /// What waits to be published.
+    fn verify_entries(&mut self, key: &JobKey, findings: &mut Findings) {
         let Some(job) = self.job(key) else { return };
-        let status = job.shown.status;
-        let held = status.holds_messages();
-        let mut wrong = false;
-        if status.is_finished() && !job.entries.is_empty() {
-            wrong |= report.note(key, "outbox entries", job.entries.len(), 0);
+        let facts = |id: &u64| self.outbox.facts(*id);
+        let missing: Vec<u64> = job.entries.iter().copied().filter(|id| facts(id).is_none()).collect();
+        let kept = job.entries.iter().filter(|id| **id != job.start_entry).filter_map(facts);
+        let first = job.entries.get(&job.start_entry).and_then(facts);
+        let stored = Outgoing {
+            unmet: job.unmet.len(),
+            delay: job.shown.delay,
+            create_time: job.shown.create_time,
+            first: first.map(|entry| FirstEntry { due: entry.due, held: entry.held, unmet: None }),
+            task_kept: job.first_message.is_some(),
+            kept: kept.clone().count(),
+            kept_held: kept.filter(|entry| entry.held).count(),
+        };
+        let (state, start) = (job.state(), job.start_entry);
+        for entry in &missing {
+            findings.note(key, "outbox entry", entry, "in the outbox");
         }
-        for id in &job.entries {
-            match self.outbox.facts(*id) {
-                None => {
-                    report.note(key, "outbox entry", id, "in the outbox");
+        for repair in check_outgoing(key, &state, &stored, findings) {
+            match repair {
+                OutgoingRepair::ForgetPrerequisites
+                | OutgoingRepair::RemoveEntries
+                | OutgoingRepair::Hold(_) => {
+                    self.follow_status(key);
                 }
-                Some(facts) if !status.is_finished() && facts.held != held => {
-                    wrong |= report.note(key, "held", facts.held, held);
-                }
-                Some(_) => {}
+                OutgoingRepair::Due(due) => self.outbox.set_due(start, due),
+                OutgoingRepair::PutBack(due) => self.put_back(key, due),
             }
-        }
-        let waits_for_dispatch = !status.is_finished() && job.shown.start_time.is_none();
-        if waits_for_dispatch && !job.entries.contains(&job.start_entry) {
-            // The message itself went with the entry, so there is nothing to repair it from.
-            report.note(key, "first message", "missing", "in the outbox");
-        }
-        if wrong {
-            self.follow_status(key);
         }
     }
 
     /// Entries and edges that no job of the partition knows of.
-    fn verify_strays(&mut self, id: &PartitionId, report: &mut Report) {
+    fn verify_strays(&mut self, id: &PartitionId, findings: &mut Findings) {
         let knows = |key: &JobKey, entry| self.job(key).is_some_and(|job| job.entries.contains(&entry));
         let entries: Vec<(u64, JobKey)> = self
             .outbox
@@ -149,7 +103,7 @@ impl State {
             .filter(|(entry, key)| key.partition == *id && !knows(key, *entry))
             .collect();
         for (entry, key) in entries {
-            if report.note(&key, "outbox entry", entry, "of a live job") {
+            if findings.note(&key, "outbox entry", entry, "of a live job") {
                 self.outbox.remove(entry);
             }
         }
@@ -163,47 +117,17 @@ impl State {
             .collect();
         for (prerequisite, dependent) in edges {
             let key = JobKey::new(id.clone(), dependent);
-            if report.note(&key, "waited for", &prerequisite, "an unmet prerequisite") {
+            if findings.note(&key, "waited for", &prerequisite, "an unmet prerequisite") {
                 partition.forget_dependent(&prerequisite, &key.job);
             }
         }
     }
 }
 
-struct Report {
-    drifts: Vec<Drift>,
-    repair: bool,
-}
-
-impl Report {
-    /// Notes a contradiction about a job; returns whether it is to be corrected.
-    fn note(&mut self, key: &JobKey, what: &str, stored: impl Debug, expected: impl Debug) -> bool {
-        self.note_task(key, &TaskPath::root(), what, stored, expected)
-    }
-
-    fn note_task(
-        &mut self,
-        key: &JobKey,
-        task: &TaskPath,
-        what: &str,
-        stored: impl Debug,
-        expected: impl Debug,
-    ) -> bool {
-        self.drifts.push(Drift {
-            job: key.clone(),
-            task: task.clone(),
-            what: what.to_owned(),
-            stored: format!("{stored:?}"),
-            expected: format!("{expected:?}"),
-        });
-        self.repair
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use job_core::progress::ReportEvent;
+    use job_core::progress::{Percentage, ReportEvent};
     use job_core::store::{CreateOutcome, TaskReport};
     use job_core::{AcceptedJob, Fingerprint, NewJob, TaskSpec, Timestamp};
 
@@ -306,6 +230,17 @@ mod tests {
             state.outbox.set_due(entry, None);
         };
         spoiled(store(&[("a", &[])]), spoil, "due");
+    }
+
+    #[test]
+    fn a_first_message_that_is_missing_is_found_and_put_back() {
+        let spoil = |state: &mut State| {
+            let job = partition(state).job_mut(&key("a").job).unwrap();
+            let entry = job.start_entry;
+            job.entries.clear();
+            state.outbox.remove(entry);
+        };
+        spoiled(store(&[("a", &[])]), spoil, "first message");
     }
 
     #[test]

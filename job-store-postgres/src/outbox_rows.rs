@@ -107,8 +107,12 @@ pub(crate) async fn put_back(
     sqlx::query(
         "INSERT INTO outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held, suspended,
              stowed)
-         SELECT k.job_no, k.partition_id, k.job_no, k.job_id, $5, 0, 0, 0, k.held, false, false
-         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[]) AS k(job_no, partition_id, job_id, held)",
+         SELECT k.job_no, k.partition_id, k.job_no, k.job_id, $5, d.delay_millis, 0, 0, k.held, false, false
+         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[]) AS k(job_no, partition_id, job_id, held)
+         CROSS JOIN LATERAL (
+             SELECT delay_millis FROM job_detail
+             WHERE job_detail.job_no = k.job_no AND job_detail.partition_id = k.partition_id OFFSET 0
+         ) d",
     )
     .bind(jobs.iter().map(|row| row.job_no).collect::<Vec<_>>())
     .bind(jobs.iter().map(|row| row.key.partition.as_str()).collect::<Vec<_>>())

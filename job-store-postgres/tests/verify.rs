@@ -94,7 +94,8 @@ async fn prerequisites_and_entries_agree() {
     spoiled("UPDATE outbox SET unmet = 4 WHERE job_id = 'dependent'", &["unmet prerequisites"], true).await;
     spoiled("UPDATE outbox SET due_at = 1 WHERE job_id = 'dependent'", &["due"], true).await;
     spoiled("UPDATE outbox SET held = true WHERE job_id = 'fresh'", &["held"], true).await;
-    spoiled("DELETE FROM outbox WHERE job_id = 'fresh'", &["first message"], false).await;
+    spoiled("DELETE FROM outbox WHERE job_id = 'fresh'", &["first message"], true).await;
+    spoiled("DELETE FROM outbox WHERE job_id = 'dependent'", &["first message"], true).await;
     spoiled(
         "UPDATE job SET status = 1, finish_time = 1 WHERE job_id = 'dependent'",
         &["count", "outbox entries", "prerequisites"],

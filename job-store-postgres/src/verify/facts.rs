@@ -1,7 +1,9 @@
 //! What is stored about jobs outside their own rows.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
+use job_core::verify::{FirstEntry, Outgoing};
 use job_core::{PartitionId, Result, Timestamp};
 use sqlx::{PgConnection, Row};
 
@@ -10,31 +12,39 @@ use crate::read;
 use crate::sort_key::SortKey;
 use crate::step::Trouble;
 
-/// The outbox entry of a first message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StartEntry {
-    pub(super) unmet: i32,
-    pub(super) due: Option<Timestamp>,
-    pub(super) held: bool,
-    pub(super) delay_millis: i64,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) hundredths: i16,
     pub(super) percentage_group: i16,
     pub(super) update_group: i64,
     pub(super) edges: i64,
+    delay_millis: i64,
     pub(super) failures: i64,
     pub(super) last_failure: i64,
     pub(super) has_progress_rows: bool,
-    pub(super) start: Option<StartEntry>,
-    pub(super) stowed: i64,
-    pub(super) stowed_and_held: i64,
+    first: Option<FirstEntry>,
+    task_kept: bool,
+    stowed: i64,
+    stowed_and_held: i64,
     /// `None` when the job's row in `job_detail` is missing.
     pub(super) labels: Option<BTreeMap<String, SortKey>>,
     /// The labels by which the job is found.
     pub(super) indexed_labels: BTreeMap<String, SortKey>,
+}
+
+impl Facts {
+    pub(super) fn outgoing(&self, create_time: Timestamp) -> Outgoing {
+        let count = |count: i64| usize::try_from(count).unwrap_or_default();
+        Outgoing {
+            unmet: count(self.edges),
+            delay: Duration::from_millis(self.delay_millis.unsigned_abs()),
+            create_time,
+            first: self.first,
+            task_kept: self.task_kept,
+            kept: count(self.stowed),
+            kept_held: count(self.stowed_and_held),
+        }
+    }
 }
 
 /// The facts about locked jobs of one partition, by number.
@@ -52,7 +62,7 @@ pub(super) async fn read(
                  AS last_failure,
              EXISTS (SELECT FROM job_progress p WHERE p.partition_id = $1 AND p.job_no = k.job_no OFFSET 0)
                  AS has_progress_rows,
-             o.unmet, o.due_at, o.held, o.delay_millis,
+             o.unmet, o.due_at, o.held, coalesce(d.delay_millis, 0) AS delay_millis, d.task_id IS NOT NULL AS task_kept,
              (SELECT count(*) FROM outbox s WHERE s.stowed AND s.partition_id = $1 AND s.job_no = k.job_no) AS stowed,
              (SELECT count(*) FROM outbox s WHERE s.stowed AND s.partition_id = $1 AND s.job_no = k.job_no AND s.held)
                  AS stowed_and_held,
@@ -63,11 +73,11 @@ pub(super) async fn read(
              WHERE job.partition_id = $1 AND job.job_id = k.job_id OFFSET 0
          ) j
          LEFT JOIN LATERAL (
-             SELECT job_no, labels, create_time FROM job_detail
+             SELECT job_no, labels, create_time, delay_millis, task_id FROM job_detail
              WHERE job_detail.job_no = k.job_no AND job_detail.partition_id = $1 OFFSET 0
          ) d ON true
          LEFT JOIN LATERAL (
-             SELECT unmet, due_at, held, delay_millis FROM outbox WHERE outbox.id = k.job_no OFFSET 0
+             SELECT unmet, due_at, held FROM outbox WHERE outbox.id = k.job_no OFFSET 0
          ) o ON true
          CROSS JOIN LATERAL (
              SELECT array_agg(x.label_key) AS label_keys, array_agg(x.value_key) AS label_values, array_agg(x.value_rest) AS label_rests
@@ -88,12 +98,11 @@ pub(super) async fn read(
 }
 
 fn facts(record: &sqlx::postgres::PgRow) -> Result<Facts, Trouble> {
-    let start = match record.try_get::<Option<i32>, _>("unmet")? {
-        Some(unmet) => Some(StartEntry {
-            unmet,
+    let first = match record.try_get::<Option<i32>, _>("unmet")? {
+        Some(unmet) => Some(FirstEntry {
+            unmet: usize::try_from(unmet).ok(),
             due: record.try_get::<Option<i64>, _>("due_at")?.map(Timestamp::from_millis),
             held: record.try_get("held")?,
-            delay_millis: record.try_get("delay_millis")?,
         }),
         None => None,
     };
@@ -116,7 +125,9 @@ fn facts(record: &sqlx::postgres::PgRow) -> Result<Facts, Trouble> {
         failures: record.try_get("failures")?,
         last_failure: record.try_get("last_failure")?,
         has_progress_rows: record.try_get("has_progress_rows")?,
-        start,
+        delay_millis: record.try_get("delay_millis")?,
+        first,
+        task_kept: record.try_get("task_kept")?,
         stowed: record.try_get("stowed")?,
         stowed_and_held: record.try_get("stowed_and_held")?,
         labels,

@@ -7,12 +7,10 @@ mod facts;
 mod jobs;
 mod partition;
 
-use std::fmt::Debug;
-
 use async_trait::async_trait;
 use job_core::query::Selection;
 use job_core::store::{Drift, VerifyRequest};
-use job_core::{JobId, JobKey, PartitionId, Result, TaskPath};
+use job_core::{JobId, JobKey, PartitionId, Result};
 use sqlx::PgConnection;
 
 use crate::list;
@@ -54,41 +52,5 @@ impl Step for NextJobs<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<JobId>, Trouble> {
         list::ids_behind(connection, self.partition, &Selection::default(), self.after, JOBS_PER_STEP).await
-    }
-}
-
-/// The contradictions found so far.
-struct Report {
-    drifts: Vec<Drift>,
-    repair: bool,
-}
-
-impl Report {
-    /// Notes a contradiction about a job; returns whether it is to be corrected.
-    fn note(&mut self, key: &JobKey, what: &str, stored: impl Debug, expected: impl Debug) -> bool {
-        self.note_task(key, &TaskPath::root(), what, stored, expected)
-    }
-
-    /// Notes it when the two differ.
-    fn compare<T: Debug + PartialEq>(&mut self, key: &JobKey, what: &str, stored: &T, expected: &T) -> bool {
-        stored != expected && self.note(key, what, stored, expected)
-    }
-
-    fn note_task(
-        &mut self,
-        key: &JobKey,
-        task: &TaskPath,
-        what: &str,
-        stored: impl Debug,
-        expected: impl Debug,
-    ) -> bool {
-        self.drifts.push(Drift {
-            job: key.clone(),
-            task: task.clone(),
-            what: what.to_owned(),
-            stored: format!("{stored:?}"),
-            expected: format!("{expected:?}"),
-        });
-        self.repair
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use job_core::store::Drift;
+use job_core::verify::Findings;
 use job_core::{JobKey, PartitionId, Result};
 use sqlx::{PgConnection, Row};
 
-use super::Report;
 use crate::status_code;
 use crate::step::{Form, Step, Trouble};
 
@@ -62,13 +62,13 @@ impl Step for VerifyPartition<'_> {
     const FORM: Form = Form::Transaction;
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<Drift>, Trouble> {
-        let mut report = Report { drifts: Vec::new(), repair: self.repair };
+        let mut findings = Findings::new(self.repair);
         for strays in &STRAYS {
-            self.strays(connection, strays, &mut report).await?;
+            self.strays(connection, strays, &mut findings).await?;
         }
-        self.details(connection, &mut report).await?;
-        self.counts(connection, &mut report).await?;
-        Ok(report.drifts)
+        self.details(connection, &mut findings).await?;
+        self.counts(connection, &mut findings).await?;
+        Ok(findings.into_drifts())
     }
 }
 
@@ -83,14 +83,14 @@ impl VerifyPartition<'_> {
         &self,
         connection: &mut PgConnection,
         strays: &Strays,
-        report: &mut Report,
+        findings: &mut Findings,
     ) -> Result<(), Trouble> {
         let numbers: Vec<i64> =
             sqlx::query_scalar(strays.find).bind(self.partition.as_str()).fetch_all(&mut *connection).await?;
         for number in &numbers {
-            report.note(&self.key_of(*number)?, strays.what, "of no job", "of a job");
+            findings.note(&self.key_of(*number)?, strays.what, "of no job", "of a job");
         }
-        if report.repair && !numbers.is_empty() {
+        if findings.repair() && !numbers.is_empty() {
             sqlx::query(strays.remove)
                 .bind(self.partition.as_str())
                 .bind(numbers)
@@ -100,7 +100,7 @@ impl VerifyPartition<'_> {
         Ok(())
     }
 
-    async fn details(&self, connection: &mut PgConnection, report: &mut Report) -> Result<(), Trouble> {
+    async fn details(&self, connection: &mut PgConnection, findings: &mut Findings) -> Result<(), Trouble> {
         let numbers: Vec<i64> = sqlx::query_scalar(
             "SELECT d.job_no FROM job_detail d WHERE d.partition_id = $1 AND NOT EXISTS (
                  SELECT FROM job j
@@ -111,9 +111,9 @@ impl VerifyPartition<'_> {
         .fetch_all(&mut *connection)
         .await?;
         for number in &numbers {
-            report.note(&self.key_of(*number)?, "details", "of no job", "of a job");
+            findings.note(&self.key_of(*number)?, "details", "of no job", "of a job");
         }
-        if report.repair && !numbers.is_empty() {
+        if findings.repair() && !numbers.is_empty() {
             sqlx::query("DELETE FROM job_detail WHERE job_no = ANY($1) AND partition_id = $2")
                 .bind(numbers)
                 .bind(self.partition.as_str())
@@ -124,7 +124,7 @@ impl VerifyPartition<'_> {
     }
 
     /// One statement sees both sides at the same instant; every writer changes both in one transaction.
-    async fn counts(&self, connection: &mut PgConnection, report: &mut Report) -> Result<(), Trouble> {
+    async fn counts(&self, connection: &mut PgConnection, findings: &mut Findings) -> Result<(), Trouble> {
         let rows = sqlx::query(
             "SELECT status, sum(stored)::bigint, sum(counted)::bigint FROM (
                  SELECT status, jobs AS stored, 0 AS counted FROM job_count WHERE partition_id = $1
@@ -146,7 +146,7 @@ impl VerifyPartition<'_> {
                 self.partition.clone(),
                 format!("count of {}", status_code::status(code)?).parse().map_err(job_core::Error::from)?,
             );
-            if report.note(&key, "count", stored, counted) {
+            if findings.note(&key, "count", stored, counted) {
                 corrections.insert(code, counted - stored);
             }
         }
