@@ -89,6 +89,9 @@ pub enum RecordOutcome {
     UnknownJob,
     /// The job is completed or cancelled and counts no more.
     FinishedJob,
+    /// What is stored of the job cannot be read; nothing was recorded. [`Recorded::damaged`](crate::store::Recorded) says
+    /// what is wrong.
+    DamagedJob,
 }
 
 /// What recording did to one job, beyond what its [`JobState`] and [`Tree`] now say.

@@ -112,6 +112,8 @@ pub struct Recorded {
     pub released_due: Option<Timestamp>,
     /// What a correct worker would not have sent.
     pub anomalies: Vec<(JobKey, Anomaly)>,
+    /// Jobs that are stored in a way that makes no sense, and what is wrong with them.
+    pub damaged: Vec<(JobKey, String)>,
 }
 
 /// Names a process' dispatcher towards the store.
@@ -314,7 +316,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     async fn statuses(&self, keys: &[JobKey]) -> Result<Vec<Option<JobStatus>>>;
 
     /// Reads a page of jobs. *Contract.* [`Selection::matches`] and [`Sort::compare`](crate::query::Sort::compare) say
-    /// exactly which and in which order; `next` is `None` exactly on the last page.
+    /// exactly which and in which order; `next` is `None` exactly on the last page. Jobs whose stored data make no sense are
+    /// left out.
     ///
     /// *Errors.* Transient when the store cannot be reached. *Cancel safety.* Safe.
     async fn list(&self, query: &JobQuery) -> Result<JobPage>;
@@ -374,7 +377,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// delay; the dependents of a job that fails fail with it, transitively and with its failure as their root cause
     /// ([`Failure::caused_by`]); a job that completes or is cancelled drops its progress; one that completes or fails
     /// drops its outbox entries. Recording the same reports again changes nothing, and a report about an unknown or
-    /// finished job changes nothing.
+    /// finished job changes nothing. A job whose stored data make no sense does not keep the reports about others from
+    /// being recorded.
     ///
     /// *Errors.* Transient when the store cannot be reached; nothing of the batch happened, or all of it, and calling
     /// again is safe. *Cancel safety.* As [`create`](Self::create).
@@ -385,7 +389,7 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// *Contract.* An entry is taken by one caller at a time, until its lease ends. Entries whose job is paused, whose
     /// partition is suspended, whose prerequisites are unmet, whose delay is not over or whose retry time has not come
     /// are not taken. Partitions take turns: one with many due entries does not keep out another. Within a partition the
-    /// earliest due come first.
+    /// earliest due come first. An entry that makes no sense is never returned and keeps no other from being taken.
     ///
     /// *Errors.* Transient when the store cannot be reached. *Cancel safety.* Entries taken by a dropped call come back
     /// when their lease ends.

@@ -179,7 +179,10 @@ impl Tracker {
                 continue;
             }
             match self.record_with_retries(reports).await {
-                Ok(recorded) => self.tell(&recorded),
+                Ok(recorded) => {
+                    self.tell(&recorded);
+                    self.refuse_damaged(batch, part.start, &recorded);
+                }
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, reports = part.len(), "reports could not be recorded and are handed back");
                     batch.items_of(part).for_each(|item| item.again = true);
@@ -194,6 +197,21 @@ impl Tracker {
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
                 }
+            }
+        }
+    }
+
+    /// Reports about jobs that the store cannot read are answered like those that make no sense themselves.
+    fn refuse_damaged(&self, batch: &mut Batch, first: usize, recorded: &Recorded) {
+        if recorded.damaged.is_empty() {
+            return;
+        }
+        for (place, outcome) in recorded.outcomes.iter().enumerate() {
+            let place = first + place;
+            let job = &batch.reports[place].job;
+            let reason = recorded.damaged.iter().find(|(damaged, _)| damaged == job);
+            if let (RecordOutcome::DamagedJob, Some((_, reason))) = (outcome, reason) {
+                batch.items_of(place..place + 1).for_each(|item| item.refuse(reason, &self.settings));
             }
         }
     }
@@ -226,6 +244,8 @@ impl Tracker {
                     RecordOutcome::Counted => counts.counted += 1,
                     RecordOutcome::Duplicate => counts.duplicates += 1,
                     RecordOutcome::UnknownJob | RecordOutcome::FinishedJob => counts.ignored += 1,
+                    // Counted with the refusals.
+                    RecordOutcome::DamagedJob => {}
                 }
             }
         });

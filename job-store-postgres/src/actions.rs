@@ -27,7 +27,7 @@ impl Step for Act<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<ActionOutcome, Trouble> {
         let keys = BTreeSet::from([self.job.clone()]);
-        let mut rows = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let mut rows = job_rows::lock(connection, &keys, Lock::InOrder).await?.whole()?;
         let outcomes = apply(connection, &mut rows, self.action, self.now).await?;
         Ok(outcomes.into_iter().next().unwrap_or(ActionOutcome::NotFound))
     }
@@ -57,7 +57,7 @@ impl Step for ActOnSelected<'_> {
         let next = if is_last { None } else { ids.last().cloned() };
         let keys: BTreeSet<JobKey> =
             ids.into_iter().map(|id| JobKey::new(self.partition.clone(), id)).collect();
-        let locked = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let locked = job_rows::lock(connection, &keys, Lock::InOrder).await?.readable();
         // A job may have changed between the look and the lock; what it is now decides.
         let selected = list::still_selected(connection, self.partition, self.selection, &locked).await?;
         let mut rows: Vec<JobRow> = locked.into_iter().filter(|row| selected.contains(&row.job_no)).collect();

@@ -144,6 +144,7 @@ impl Claim<'_> {
         .fetch_all(&mut *connection)
         .await?;
         let mut taken = Vec::with_capacity(rows.len());
+        let mut damaged = Vec::new();
         let mut entries = Vec::with_capacity(rows.len());
         for row in &rows {
             taken.push(row.try_get::<i64, _>("id")?);
@@ -152,6 +153,7 @@ impl Claim<'_> {
                 // On lease like any other, so that it holds up nobody, and looked at again when the lease ends.
                 Err(error) => {
                     tracing::error!(%error, outbox.id = taken.last(), "an outbox entry makes no sense");
+                    damaged.push((taken.last().copied(), error.message().to_owned()));
                 }
             }
         }
@@ -165,8 +167,16 @@ impl Claim<'_> {
             .bind(owner)
             .bind(now.saturating_add(lease).as_millis())
             .bind(all_taken)
-            .fetch_one(connection)
+            .fetch_one(&mut *connection)
             .await?;
+        for (id, reason) in damaged {
+            // The job says why it does not start.
+            sqlx::query("UPDATE outbox SET attempts = attempts + 1, reason = $2, retry_at = parked_until WHERE id = $1")
+                .bind(id)
+                .bind(reason)
+                .execute(&mut *connection)
+                .await?;
+        }
         Ok(Taken { entries, is_all, next_due: next_due.map(Timestamp::from_millis) })
     }
 }

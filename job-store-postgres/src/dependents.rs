@@ -9,6 +9,7 @@ use job_core::dependency::due;
 use job_core::{JobId, JobKey, PartitionId, Timestamp};
 use sqlx::{PgConnection, Row};
 
+use crate::read;
 use crate::step::Trouble;
 
 /// Edges by prerequisite.
@@ -28,9 +29,10 @@ impl Edges {
     }
 
     fn add(&mut self, partition: &str, prerequisite: &str, dependent: &str) -> Result<(), Trouble> {
-        let key = JobKey::parse(partition, prerequisite).map_err(job_core::Error::from)?;
-        let dependent = JobId::new(dependent).map_err(job_core::Error::from)?;
-        self.0.entry(key).or_default().push(dependent);
+        let partition = PartitionId::new(partition).map_err(job_core::Error::from)?;
+        if let (Some(prerequisite), Some(dependent)) = (read::id(prerequisite), read::id(dependent)) {
+            self.0.entry(JobKey::new(partition, prerequisite)).or_default().push(dependent);
+        }
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use job_core::progress::Percentage;
 use job_core::recording::JobState;
-use job_core::{JobKey, JobStatus, SubtaskCounts, Timestamp};
+use job_core::{Error, JobKey, JobStatus, SubtaskCounts, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
@@ -91,14 +91,40 @@ macro_rules! count {
     };
 }
 
+/// Jobs that are locked.
+#[derive(Debug, Default)]
+pub(crate) struct Locked {
+    pub(crate) rows: Vec<JobRow>,
+    /// Jobs that are there and cannot be read, with what is wrong.
+    pub(crate) damaged: Vec<(JobKey, Error)>,
+}
+
+impl Locked {
+    /// All rows, or what is wrong with one of them: for calls that have no other way to tell.
+    pub(crate) fn whole(self) -> Result<Vec<JobRow>, Trouble> {
+        match self.damaged.into_iter().next() {
+            None => Ok(self.rows),
+            Some((_, error)) => Err(error.into()),
+        }
+    }
+
+    /// The rows that can be read: one that cannot keeps none of them from going on.
+    pub(crate) fn readable(self) -> Vec<JobRow> {
+        for (key, error) in &self.damaged {
+            tracing::error!(job.partition = %key.partition, job.id = %key.job, %error, "a damaged job is passed over");
+        }
+        self.rows
+    }
+}
+
 /// Locks the jobs that exist among `keys`.
 pub(crate) async fn lock(
     connection: &mut PgConnection,
     keys: &BTreeSet<JobKey>,
     lock: Lock,
-) -> Result<Vec<JobRow>, Trouble> {
+) -> Result<Locked, Trouble> {
     if keys.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Locked::default());
     }
     let ordered: Vec<&JobKey> = keys.iter().collect();
     let partitions: Vec<&str> = ordered.iter().map(|key| key.partition.as_str()).collect();
@@ -108,12 +134,17 @@ pub(crate) async fn lock(
         Lock::OutOfOrder => lock_jobs!("NOWAIT"),
     };
     let rows = sqlx::query(sql).bind(partitions).bind(ids).fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| {
-            let place: i64 = row.try_get(0)?;
-            decode(ordered[place as usize - 1].clone(), row)
-        })
-        .collect()
+    let mut locked = Locked { rows: Vec::with_capacity(rows.len()), damaged: Vec::new() };
+    for row in &rows {
+        let place: i64 = row.try_get(0)?;
+        let key = ordered[place as usize - 1];
+        match decode(key.clone(), row) {
+            Ok(row) => locked.rows.push(row),
+            Err(Trouble::Job(error)) => locked.damaged.push((key.clone(), error)),
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    Ok(locked)
 }
 
 /// Columns by their place in [`lock_jobs`]: a batch may lock a thousand rows, and looking for names takes time.

@@ -105,6 +105,15 @@ pub(crate) fn job(row: &PgRow) -> Result<Job, Trouble> {
     })
 }
 
+/// An id on the way to its job; one that no job can have is passed over.
+pub(crate) fn id(id: &str) -> Option<JobId> {
+    JobId::new(id)
+        .inspect_err(
+            |error| tracing::error!(job.id = id, %error, "a job with an impossible id is passed over"),
+        )
+        .ok()
+}
+
 pub(crate) fn labels(json: Option<&str>) -> Result<Labels, Error> {
     json.map_or_else(|| Ok(Labels::new()), serde_json::from_str)
         .map_err(|error| Error::new(ErrorKind::Corrupt, "stored labels make no sense").with_source(error))

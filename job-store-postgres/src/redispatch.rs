@@ -7,9 +7,9 @@ use job_core::store::{Action, ActionOutcome, RedispatchStep};
 use job_core::{JobId, JobKey, JobStatus, PartitionId, Result, Timestamp};
 use sqlx::PgConnection;
 
-use crate::job_rows::{self, JobRow, Lock};
+use crate::job_rows::{self, Lock};
 use crate::step::{Form, Step, Trouble};
-use crate::{actions, status_code};
+use crate::{actions, read, status_code};
 
 pub(crate) struct Redispatch<'a> {
     pub(crate) after: Option<&'a JobKey>,
@@ -30,7 +30,7 @@ impl Step for Redispatch<'_> {
         visited.truncate(limit);
         let next = if is_last { None } else { visited.last().cloned() };
         let keys: BTreeSet<JobKey> = visited.into_iter().collect();
-        let mut rows: Vec<JobRow> = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let mut rows = job_rows::lock(connection, &keys, Lock::InOrder).await?.readable();
         let outcomes = actions::apply(connection, &mut rows, Action::Redispatch, self.now).await?;
         let redispatched = outcomes.iter().filter(|outcome| **outcome == ActionOutcome::Applied).count();
         Ok(RedispatchStep { redispatched: redispatched as u64, next })
@@ -77,20 +77,30 @@ async fn in_partition(
     limit: usize,
 ) -> Result<Vec<JobId>, Trouble> {
     let unfinished = JobStatus::ALL.into_iter().filter(|status| !status.is_finished());
-    let ids: Vec<String> = sqlx::query_scalar(
-        "SELECT j.job_id FROM unnest($2::smallint[]) AS k(status)
-         CROSS JOIN LATERAL (
-             SELECT job_id FROM job
-             WHERE job.partition_id = $1 AND job.status = k.status AND job_id > $3
-             ORDER BY job_id LIMIT $4
-         ) j
-         ORDER BY j.job_id LIMIT $4",
-    )
-    .bind(partition.as_str())
-    .bind(unfinished.map(status_code::code).collect::<Vec<_>>())
-    .bind(after.as_ref().map_or("", JobId::as_str))
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(connection)
-    .await?;
-    Ok(ids.into_iter().map(JobId::new).collect::<Result<_, _>>().map_err(job_core::Error::from)?)
+    let unfinished: Vec<i16> = unfinished.map(status_code::code).collect();
+    let mut after = after.as_ref().map_or("", JobId::as_str).to_owned();
+    let mut found = Vec::new();
+    loop {
+        let wanted = limit - found.len();
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT j.job_id FROM unnest($2::smallint[]) AS k(status)
+             CROSS JOIN LATERAL (
+                 SELECT job_id FROM job
+                 WHERE job.partition_id = $1 AND job.status = k.status AND job_id > $3
+                 ORDER BY job_id LIMIT $4
+             ) j
+             ORDER BY j.job_id LIMIT $4",
+        )
+        .bind(partition.as_str())
+        .bind(&unfinished)
+        .bind(after)
+        .bind(i64::try_from(wanted).unwrap_or(i64::MAX))
+        .fetch_all(&mut *connection)
+        .await?;
+        found.extend(ids.iter().filter_map(|id| read::id(id)));
+        match ids.into_iter().nth(wanted.saturating_sub(1)) {
+            Some(last) if found.len() < limit => after = last,
+            _ => return Ok(found),
+        }
+    }
 }

@@ -10,7 +10,7 @@ pub(crate) fn status(code: i16) -> Result<JobStatus> {
     usize::try_from(code)
         .ok()
         .and_then(|code| JobStatus::ALL.get(code).copied())
-        .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a stored status is unknown"))
+        .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the stored status {code} is unknown")))
 }
 
 #[cfg(test)]

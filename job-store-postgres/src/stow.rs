@@ -26,7 +26,7 @@ impl Step for Stow<'_> {
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<StowOutcome>, Trouble> {
         let keys: BTreeSet<JobKey> = self.messages.iter().map(|message| message.job.clone()).collect();
         // Locked, so that no job is resumed between the look at its status and the entry.
-        let rows = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let rows = job_rows::lock(connection, &keys, Lock::InOrder).await?.whole()?;
         let rows: HashMap<&JobKey, &JobRow> = rows.iter().map(|row| (&row.key, row)).collect();
         let live = |message: &StowedMessage| {
             rows.get(&message.job).copied().filter(|row| !row.state.status.is_finished())

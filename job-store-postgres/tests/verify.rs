@@ -2,9 +2,14 @@
 
 mod database;
 
-use job_conformance::store::fixture::{complete, create, dispatch, failed, job, job_after, record};
-use job_core::JobStatus;
-use job_core::store::{Drift, JobStore, VerifyRequest};
+use job_conformance::store::fixture::{
+    at, complete, create, dispatch, failed, ids, job, job_after, key, partition, read, record, sorted_by,
+    status,
+};
+use job_core::query::{JobQuery, Selection};
+use job_core::recording::RecordOutcome;
+use job_core::store::{Action, Drift, JobStore, VerifyRequest};
+use job_core::{ErrorKind, JobStatus};
 use job_store_postgres::PostgresStore;
 
 async fn verify(store: &PostgresStore, repair: bool) -> Vec<Drift> {
@@ -153,26 +158,106 @@ async fn a_job_that_should_be_complete_is_completed_and_releases() {
     let names: Vec<String> = verify(&store, true).await.into_iter().map(|drift| drift.what).collect();
     assert!(names.contains(&"status".to_owned()), "{names:?}");
     assert_eq!(verify(&store, false).await, []);
-    assert_eq!(job_conformance::store::fixture::status(&store, "stuck").await, JobStatus::Completed);
+    assert_eq!(status(&store, "stuck").await, JobStatus::Completed);
     assert_eq!(dispatch(&store, 3).await, ["waits"]);
     pool.close().await;
 }
 
+/// Three jobs on their way, of which the middle one is spoiled.
+async fn with_damage(sql: &'static str) -> (testkit::TestDatabase, PostgresStore) {
+    let database = database::fresh().await;
+    let store = database::connect(database.url()).await;
+    create(&store, [job("a"), job("damaged"), job("z")], 1).await;
+    dispatch(&store, 1).await;
+    record(&store, &[complete("a", ".1"), complete("damaged", ".1"), complete("z", ".1")], 2).await;
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    let spoiled = sqlx::query(sql).execute(&pool).await.expect("spoil");
+    assert_eq!(spoiled.rows_affected(), 1, "{sql}");
+    pool.close().await;
+    (database, store)
+}
+
+/// Reports about the neighbours are recorded, and those about the job itself answered with what is wrong with it.
+async fn reports_are_set_aside(sql: &'static str, reason: &str) {
+    let (_database, store) = with_damage(sql).await;
+    let reports = [
+        complete("damaged", ".2*"),
+        complete("a", ".2*"),
+        failed("z", ".2*", "boom"),
+        complete("damaged", ".3"),
+        complete("missing", ".1"),
+    ];
+    let recorded = record(&store, &reports, 3).await;
+    use RecordOutcome::{Counted, DamagedJob, UnknownJob};
+    assert_eq!(recorded.outcomes, [DamagedJob, Counted, Counted, DamagedJob, UnknownJob]);
+    assert_eq!(recorded.damaged, [(key("damaged"), reason.to_owned())]);
+    assert_eq!(status(&store, "a").await, JobStatus::Completed);
+    assert_eq!(status(&store, "z").await, JobStatus::Failed);
+}
+
+const UNREADABLE_PROGRESS: &str = "UPDATE job SET progress = '\\x63' WHERE job_id = 'damaged'";
+const UNKNOWN_STATUS: &str = "UPDATE job SET status = 77 WHERE job_id = 'damaged'";
+const UNREADABLE_LABELS: &str = "UPDATE job_detail SET labels = '[1]' WHERE job_id = 'damaged'";
+
 #[tokio::test]
-async fn a_damaged_job_is_set_aside_and_its_neighbours_go_on() {
+async fn reports_about_a_damaged_job_are_set_aside_and_its_neighbours_go_on() {
+    reports_are_set_aside(
+        UNREADABLE_PROGRESS,
+        "stored progress is damaged: it was written by an unknown version",
+    )
+    .await;
+    reports_are_set_aside(UNKNOWN_STATUS, "the stored status 77 is unknown").await;
+}
+
+#[tokio::test]
+async fn a_damaged_job_is_left_out_of_pages_of_any_size() {
+    for sql in [UNKNOWN_STATUS, UNREADABLE_LABELS] {
+        let (_database, store) = with_damage(sql).await;
+        let error = store.get(&[key("damaged")]).await.expect_err("it cannot be read");
+        assert_eq!((error.kind(), error.is_transient()), (ErrorKind::Corrupt, false), "{error:?}");
+        read(&store, "a").await;
+        for limit in 1..4 {
+            let mut query = JobQuery { limit, ..sorted_by("jobId:asc") };
+            let mut seen = Vec::new();
+            loop {
+                let page = store.list(&query).await.expect("a page");
+                seen.extend(ids(&page.jobs));
+                query.after = page.next;
+                if query.after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen, ["a", "z"], "{sql}, {limit} a page");
+        }
+        store.count(&partition("p"), &Selection::default()).await.expect("counts");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_job_does_not_keep_others_from_being_acted_on() {
+    let (_database, store) = with_damage(UNKNOWN_STATUS).await;
+    assert_eq!(store.redispatch(None, 1, at(3)).await.expect("a step").redispatched, 1);
+    let drifts = verify(&store, false).await;
+    assert!(drifts.iter().any(|drift| drift.job == key("damaged") && drift.what == "job"), "{drifts:?}");
+    let error = store.act(&key("damaged"), Action::Cancel, at(4)).await.expect_err("it cannot be read");
+    assert!(error.message().contains("77"), "{error:?}");
+    let all = Selection::default();
+    let outcome = store.act_on_selected(&partition("p"), &all, Action::Cancel, None, 10, at(4)).await;
+    assert_eq!(outcome.expect("a step").changed, 2);
+}
+
+#[tokio::test]
+async fn a_damaged_message_is_set_aside_with_its_reason() {
     let database = database::fresh().await;
     let store = database::connect(database.url()).await;
     create(&store, [job("damaged"), job("healthy")], 1).await;
-    dispatch(&store, 1).await;
-    record(&store, &[complete("damaged", ".1"), complete("healthy", ".1")], 2).await;
     let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
-    sqlx::query("UPDATE job SET progress = '\\x63' WHERE job_id = 'damaged'")
-        .execute(&pool)
-        .await
-        .expect("spoil");
-    record(&store, &[complete("damaged", ".2*"), complete("healthy", ".2*")], 3).await;
-    let status = |name| job_conformance::store::fixture::status(&store, name);
-    assert_eq!(status("healthy").await, JobStatus::Completed);
-    assert_eq!(status("damaged").await, JobStatus::Active);
+    let sql = "UPDATE job_detail SET classifier = NULL WHERE job_id = 'damaged'";
+    sqlx::query(sql).execute(&pool).await.expect("spoil");
     pool.close().await;
+    assert_eq!(dispatch(&store, 1).await, ["healthy"]);
+    let problem = read(&store, "damaged").await.dispatch_problem.expect("it says why");
+    assert_eq!((problem.attempts, problem.reason.as_str()), (1, "the stored classifier makes no sense"));
+    assert_eq!(dispatch(&store, 2).await, Vec::<String>::new());
+    assert_eq!(dispatch(&store, problem.retry_at.as_millis()).await, Vec::<String>::new());
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use job_conformance::faults::store::{FaultyStore, StoreFaults};
 use job_core::message::{
     HEADER_REJECTED, JOB_TRACKING_CLASSIFIER, TRACKING_REPORT_CLASSIFIER, TaskMessage, TaskStatus,
     TrackingInfo,
 };
 use job_core::queue::{ConsumeOptions, Delivery, Publication, TaskQueue};
-use job_core::store::Action;
+use job_core::store::{Action, JobStore};
 use job_core::{Engine, EngineSettings, Job, JobKey, JobStatus, NewJob, TaskSpec};
 use job_queue_memory::MemoryQueue;
 use job_store_memory::MemoryStore;
@@ -26,9 +27,12 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
+        Self::on(Arc::new(MemoryStore::new()))
+    }
+
+    fn on(store: Arc<dyn JobStore>) -> Self {
         let queue = Arc::new(MemoryQueue::new());
-        let engine =
-            Engine::start(Arc::new(MemoryStore::new()), Arc::clone(&queue) as _, EngineSettings::default());
+        let engine = Engine::start(store, Arc::clone(&queue) as _, EngineSettings::default());
         Self { queue, engine }
     }
 
@@ -257,6 +261,30 @@ async fn what_is_no_report_is_set_aside_once_and_its_neighbours_count() {
         let answer = TaskMessage::decode(&delivery.body).unwrap();
         assert!(matches!(answer.task_status, Some(TaskStatus::InvalidTask | TaskStatus::ResultFailure)));
         assert!(!answer.task_data.unwrap().is_empty(), "with a reason");
+    }
+    assert_eq!(bench.queue.depth(TRACKING).await.unwrap(), Some(0), "nothing came back");
+}
+
+#[tokio::test]
+async fn reports_about_a_damaged_job_are_answered_and_its_neighbours_count() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new()), StoreFaults::default(), 1));
+    let bench = Bench::on(Arc::clone(&store) as _);
+    let (healthy, damaged) = (bench.create("healthy").await, bench.create("damaged").await);
+    store.damage(damaged.clone());
+    let report = |job| format!(r#"{{"trackingReports":[{{"jobTaskId":"p:{job}.1*","status":"Complete"}}]}}"#);
+    for job in ["damaged", "healthy", "damaged"] {
+        bench.report(&report(job)).await;
+    }
+    bench.settled(3).await;
+    assert_eq!(bench.get(&healthy).await.status, JobStatus::Completed);
+    assert_eq!(bench.get(&damaged).await.status, JobStatus::Waiting);
+    let answers = bench.take("jobtracking-in-err").await;
+    assert_eq!(answers.len(), 2);
+    for delivery in &answers {
+        let answer = TaskMessage::decode(&delivery.body).unwrap();
+        assert_eq!(answer.task_status, Some(TaskStatus::ResultFailure));
+        let reason = String::from_utf8(answer.task_data.unwrap().to_vec()).unwrap();
+        assert!(reason.contains("injected: it makes no sense"), "{reason}");
     }
     assert_eq!(bench.queue.depth(TRACKING).await.unwrap(), Some(0), "nothing came back");
 }

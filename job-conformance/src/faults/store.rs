@@ -1,6 +1,6 @@
 //! A store that fails, also after doing what was asked, by seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
+use job_core::recording::RecordOutcome;
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
     Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport,
@@ -52,6 +53,7 @@ pub struct FaultyStore {
     faults: StoreFaults,
     random: Mutex<Seeded>,
     healthy: AtomicBool,
+    damaged: Mutex<BTreeSet<JobKey>>,
     calls: AtomicU64,
     failed_before: AtomicU64,
     failed_after: AtomicU64,
@@ -75,6 +77,7 @@ impl FaultyStore {
             faults,
             random: Mutex::new(Seeded::new(seed)),
             healthy: AtomicBool::new(false),
+            damaged: Mutex::default(),
             calls: AtomicU64::new(0),
             failed_before: AtomicU64::new(0),
             failed_after: AtomicU64::new(0),
@@ -85,6 +88,11 @@ impl FaultyStore {
     /// Ends the trouble: from now on every call goes through.
     pub fn heal(&self) {
         self.healthy.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on, reports about this job meet stored data that make no sense.
+    pub fn damage(&self, job: JobKey) {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(job);
     }
 
     /// What has been done to the calls so far.
@@ -198,7 +206,19 @@ impl JobStore for FaultyStore {
     }
 
     async fn record(&self, reports: &[TaskReport], now: Timestamp) -> Result<Recorded> {
-        self.through(self.inner.record(reports, now)).await
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_damaged = |report: &&TaskReport| damaged.contains(&report.job);
+        let readable: Vec<TaskReport> =
+            reports.iter().filter(|report| !is_damaged(report)).cloned().collect();
+        let mut recorded = self.through(self.inner.record(&readable, now)).await?;
+        let mut outcomes = std::mem::take(&mut recorded.outcomes).into_iter();
+        for report in reports {
+            let outcome = if is_damaged(&report) { Some(RecordOutcome::DamagedJob) } else { outcomes.next() };
+            recorded.outcomes.extend(outcome);
+        }
+        let reported = damaged.into_iter().filter(|job| reports.iter().any(|report| report.job == *job));
+        recorded.damaged.extend(reported.map(|job| (job, "injected: it makes no sense".to_owned())));
+        Ok(recorded)
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {

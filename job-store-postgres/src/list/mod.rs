@@ -59,7 +59,31 @@ impl Step for List<'_> {
 
 impl List<'_> {
     async fn read(&self, connection: &mut PgConnection, way: Way<'_>) -> Result<JobPage, Trouble> {
-        let query = self.query;
+        let limit = self.query.limit.max(1) as usize;
+        // Rows that make no sense are left out, and as many more are read in their place.
+        let mut left_out = 0;
+        let mut jobs = loop {
+            let (rows, jobs) = self.rows(connection, way, limit + left_out).await?;
+            let unreadable = rows - jobs.len();
+            if unreadable <= left_out || rows <= limit + left_out {
+                break jobs;
+            }
+            left_out = unreadable;
+        };
+        let is_last = jobs.len() <= limit;
+        jobs.truncate(limit);
+        let next = if is_last { None } else { jobs.last().map(|job| self.query.sort.cursor(job)) };
+        Ok(JobPage { jobs, next })
+    }
+
+    /// One more row than `limit`, if there is one: how many were found, and what they say, as far as that makes sense.
+    async fn rows(
+        &self,
+        connection: &mut PgConnection,
+        way: Way<'_>,
+        limit: usize,
+    ) -> Result<(usize, Vec<Job>), Trouble> {
+        let query = &JobQuery { limit: u32::try_from(limit).unwrap_or(u32::MAX), ..self.query.clone() };
         let direction = order::direction(query.sort.direction);
         let mut sql = QueryBuilder::new("WITH page AS MATERIALIZED (SELECT ");
         sql.push_bind(query.partition.as_str().to_owned());
@@ -69,17 +93,19 @@ impl List<'_> {
         sql.push(") found) ");
         sql.push(select_jobs!("page k"));
         let rows = sql.build().persistent(false).fetch_all(connection).await?;
-        let mut jobs: Vec<(i64, Job)> = rows
-            .iter()
-            .map(|row| Ok((row.try_get("place")?, read::job(row)?)))
-            .collect::<Result<_, Trouble>>()?;
+        let mut jobs: Vec<(i64, Job)> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match read::job(row) {
+                Ok(job) => jobs.push((row.try_get("place")?, job)),
+                Err(Trouble::Job(error)) => {
+                    let id: &str = row.try_get("job_id")?;
+                    tracing::error!(job.partition = %query.partition, job.id = id, %error, "a damaged job is left out");
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
         jobs.sort_unstable_by_key(|(place, _)| *place);
-        let limit = query.limit.max(1) as usize;
-        let is_last = jobs.len() <= limit;
-        jobs.truncate(limit);
-        let jobs: Vec<Job> = jobs.into_iter().map(|(_, job)| job).collect();
-        let next = if is_last { None } else { jobs.last().map(|job| query.sort.cursor(job)) };
-        Ok(JobPage { jobs, next })
+        Ok((rows.len(), jobs.into_iter().map(|(_, job)| job).collect()))
     }
 }
 
@@ -99,11 +125,16 @@ impl Step for Count<'_> {
             *self.selection == Selection { status_type: self.selection.status_type, ..Selection::default() };
         let mut sql = if by_status_alone { self.over_counts() } else { self.over_jobs() };
         let rows = sql.build().persistent(false).fetch_all(connection).await?;
-        let counts = rows.iter().map(|row| {
+        let mut counts = BTreeMap::new();
+        for row in &rows {
             let count: i64 = row.try_get(1)?;
-            Ok((status_code::status(row.try_get(0)?)?, count.unsigned_abs()))
-        });
-        counts.filter(|count| !matches!(count, Ok((_, 0)))).collect()
+            match status_code::status(row.try_get(0)?) {
+                Ok(status) if count > 0 => drop(counts.insert(status, count.unsigned_abs())),
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, jobs = count, "damaged jobs are not counted"),
+            }
+        }
+        Ok(counts)
     }
 }
 
@@ -140,20 +171,27 @@ pub(crate) async fn ids_behind(
     after: Option<&JobId>,
     limit: usize,
 ) -> Result<Vec<JobId>, Trouble> {
-    let mut sql =
-        QueryBuilder::new("SELECT g.job_id FROM (SELECT job_no, job_id FROM job WHERE partition_id = ");
-    sql.push_bind(partition.as_str().to_owned());
-    sql.push(" AND job_id > ").push_bind(after.map_or("", JobId::as_str).to_owned());
-    conditions::push_prefix_if_any(&mut sql, "job_id", &selection.id_prefix);
-    sql.push(" ORDER BY job_id OFFSET 0) g");
-    page::push_look_ups(&mut sql, partition.as_str(), conditions::needs(selection));
-    sql.push(" WHERE true");
-    conditions::push(&mut sql, selection);
-    sql.push(" ORDER BY g.job_id LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    let rows = sql.build().persistent(false).fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| Ok(JobId::new(row.try_get::<&str, _>(0)?).map_err(job_core::Error::from)?))
-        .collect()
+    let mut after = after.map_or("", JobId::as_str).to_owned();
+    let mut found = Vec::new();
+    loop {
+        let wanted = limit - found.len();
+        let mut sql =
+            QueryBuilder::new("SELECT g.job_id FROM (SELECT job_no, job_id FROM job WHERE partition_id = ");
+        sql.push_bind(partition.as_str().to_owned());
+        sql.push(" AND job_id > ").push_bind(after);
+        conditions::push_prefix_if_any(&mut sql, "job_id", &selection.id_prefix);
+        sql.push(" ORDER BY job_id OFFSET 0) g");
+        page::push_look_ups(&mut sql, partition.as_str(), conditions::needs(selection));
+        sql.push(" WHERE true");
+        conditions::push(&mut sql, selection);
+        sql.push(" ORDER BY g.job_id LIMIT ").push_bind(i64::try_from(wanted).unwrap_or(i64::MAX));
+        let ids: Vec<String> = sql.build_query_scalar().persistent(false).fetch_all(&mut *connection).await?;
+        found.extend(ids.iter().filter_map(|id| read::id(id)));
+        match ids.into_iter().nth(wanted.saturating_sub(1)) {
+            Some(last) if found.len() < limit => after = last,
+            _ => return Ok(found),
+        }
+    }
 }
 
 /// Which of these locked jobs are selected now, by number.

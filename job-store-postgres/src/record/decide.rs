@@ -11,7 +11,7 @@ use super::Record;
 use super::load::LoadedJob;
 use crate::dependents::Edges;
 use crate::failures::FailureChanges;
-use crate::progress_rows::LoadedTree;
+use crate::progress_rows::{Broken, LoadedTree};
 
 /// A job with what has become of it.
 pub(crate) struct DecidedJob {
@@ -39,6 +39,9 @@ pub(super) fn decide(record: &Record<'_>, jobs: HashMap<JobKey, LoadedJob>, edge
             .collect(),
         failures: FailureChanges::default(),
     };
+    for (key, reason) in &record.damaged {
+        decided.damaged(record, key, reason);
+    }
     for (key, places) in &record.groups {
         if let Some(recording) = decided.record(record, key, places) {
             for (place, outcome) in places.iter().zip(&recording.outcomes) {
@@ -62,11 +65,9 @@ impl Decided {
     fn record(&mut self, record_: &Record<'_>, key: &JobKey, places: &[usize]) -> Option<Recording> {
         let decided = self.jobs.get_mut(key)?;
         let LoadedJob { row, progress, broken } = &mut decided.job;
-        if let Some(broken) = broken {
-            tracing::error!(
-                job.partition = %key.partition, job.id = %key.job, reason = broken.0, reports = places.len(),
-                "reports about a job whose stored progress is damaged are set aside"
-            );
+        if let Some(Broken(reason)) = broken {
+            let reason = reason.clone();
+            self.damaged(record_, key, &reason);
             return None;
         }
         let reports = places.iter().map(|place| &record_.reports[*place]);
@@ -82,6 +83,20 @@ impl Decided {
         let stored = recording.dropped.iter().filter(|task| task.depth() == 0 || progress.is_stored(task));
         decided.dropped.extend(stored.cloned());
         Some(recording)
+    }
+
+    /// A job that makes no sense: the reports about it go back to whoever can do something about it.
+    fn damaged(&mut self, record: &Record<'_>, key: &JobKey, reason: &str) {
+        // Jobs are locked that have no reports in the batch.
+        let Some((_, places)) = record.groups.iter().find(|(reported, _)| *reported == key) else { return };
+        tracing::error!(
+            job.partition = %key.partition, job.id = %key.job, reason, reports = places.len(),
+            "reports about a damaged job are set aside"
+        );
+        for place in places {
+            self.recorded.outcomes[*place] = RecordOutcome::DamagedJob;
+        }
+        self.recorded.damaged.push((key.clone(), reason.to_owned()));
     }
 
     /// Everybody who waits for a job that failed fails with it, with the job's failure as the root cause.

@@ -28,7 +28,7 @@ use sqlx::PgConnection;
 
 use crate::dependents::{self, Edges};
 use crate::error;
-use crate::job_rows::{self, JobRow, Lock};
+use crate::job_rows::{self, JobRow, Lock, Locked};
 use crate::step::{Form, Step, Trouble};
 
 pub(crate) struct Record<'a> {
@@ -38,17 +38,21 @@ pub(crate) struct Record<'a> {
     groups: Vec<(&'a JobKey, Vec<usize>)>,
     /// What an earlier run found out that it must lock as well.
     also_lock: BTreeSet<JobKey>,
+    /// Jobs of the batch that are there and cannot be read.
+    damaged: Vec<(JobKey, String)>,
 }
 
 impl<'a> Record<'a> {
     pub(crate) fn new(reports: &'a [TaskReport], now: Timestamp) -> Self {
-        Self { reports, now, groups: by_job(reports), also_lock: BTreeSet::new() }
+        Self { reports, now, groups: by_job(reports), also_lock: BTreeSet::new(), damaged: Vec::new() }
     }
 
-    async fn lock(&self, connection: &mut PgConnection) -> Result<HashMap<JobKey, JobRow>, Trouble> {
+    async fn lock(&mut self, connection: &mut PgConnection) -> Result<HashMap<JobKey, JobRow>, Trouble> {
         let mut keys = self.also_lock.clone();
         keys.extend(self.groups.iter().map(|(key, _)| (*key).clone()));
-        let rows = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let Locked { rows, damaged } = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let reason = |error: job_core::Error| error.message().to_owned();
+        self.damaged = damaged.into_iter().map(|(key, error)| (key, reason(error))).collect();
         Ok(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
     }
 
@@ -80,7 +84,7 @@ impl<'a> Record<'a> {
                     self.also_lock.extend(fresh);
                     return Err(Trouble::Again);
                 }
-                locked => locked?,
+                locked => locked?.readable(),
             };
             if locked.is_empty() {
                 return Ok(edges);

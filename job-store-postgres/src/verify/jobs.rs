@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 
 use super::facts::{self, Facts};
 use crate::failures::FailureChanges;
-use crate::job_rows::{self, JobRow, Lock, percentage_group, update_group};
+use crate::job_rows::{self, JobRow, Lock, Locked, percentage_group, update_group};
 use crate::progress_rows::{self, Broken, LoadedTree};
 use crate::record::{Decided, DecidedJob, LoadedJob, write};
 use crate::sort_key::SortKey;
@@ -31,9 +31,12 @@ impl Step for VerifyJobs<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<Drift>, Trouble> {
         let keys: BTreeSet<JobKey> = self.keys.iter().cloned().collect();
-        let rows = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let Locked { rows, damaged } = job_rows::lock(connection, &keys, Lock::InOrder).await?;
         let facts = facts::read(connection, self.partition, &rows).await?;
         let mut findings = Findings::new(self.repair);
+        for (key, error) in damaged {
+            findings.note(&key, "job", error.message(), "readable");
+        }
         let mut changed: HashMap<JobKey, DecidedJob> = HashMap::new();
         let mut recorded = Recorded::default();
         let mut failures = FailureChanges::default();
