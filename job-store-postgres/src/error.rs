@@ -38,6 +38,12 @@ pub(crate) fn is_lock_not_available(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if state(error.as_ref()) == "55P03")
 }
 
+/// Whether the session may not write. A session keeps that from its beginning, also when the server has long become
+/// writable, or another one has taken over.
+pub(crate) fn is_read_only(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if state(error.as_ref()) == "25006")
+}
+
 /// Whether a row of this key exists already.
 pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if state(error.as_ref()) == "23505")

@@ -106,7 +106,11 @@ fn pause(attempts: u32) -> Duration {
 async fn attempt<S: Step>(pool: &PgPool, step: &mut S) -> Result<S::Output, Trouble> {
     if S::FORM == Form::Statement {
         let mut connection = pool.acquire().await?;
-        return step.run(&mut connection).await;
+        let result = step.run(&mut connection).await;
+        if result.as_ref().is_err_and(is_of_the_session) {
+            connection.close_on_drop();
+        }
+        return result;
     }
     let mut transaction = Transaction::begin(pool, step.opening()).await?;
     match step.run(&mut transaction.connection).await {
@@ -114,12 +118,19 @@ async fn attempt<S: Step>(pool: &PgPool, step: &mut S) -> Result<S::Output, Trou
             transaction.end("COMMIT").await?;
             Ok(output)
         }
+        // Dropped, it takes its session with it.
+        Err(trouble) if is_of_the_session(&trouble) => Err(trouble),
         Err(trouble) => {
             // The trouble matters more than a failure to roll back, which costs only the connection.
             let _ = transaction.end("ROLLBACK").await;
             Err(trouble)
         }
     }
+}
+
+/// Whether another session might not have the trouble.
+fn is_of_the_session(trouble: &Trouble) -> bool {
+    matches!(trouble, Trouble::Database(cause) if error::is_read_only(cause))
 }
 
 /// A connection with an open transaction. Dropped before its end, it closes the connection, and the server rolls back.
