@@ -17,7 +17,7 @@ use job_core::{Error, ErrorKind, JobKey, PartitionId, Result, TaskSpec, Timestam
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
-use crate::step::{Form, Step, Trouble};
+use crate::step::{BEGIN_UNFORCED, Form, Step, Trouble};
 
 /// Whose turn was last, as far as this process knows: enough to be fair, and nobody has to store it.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl Step for Claim<'_> {
     fn opening(&self) -> Cow<'static, str> {
         let now = self.request.now.as_millis();
         format!(
-            "BEGIN; UPDATE outbox SET parked_until = NULL WHERE id = ANY(ARRAY(
+            "{BEGIN_UNFORCED}; UPDATE outbox SET parked_until = NULL WHERE id = ANY(ARRAY(
                  SELECT id FROM outbox WHERE parked_until <= {now} ORDER BY parked_until LIMIT 10000
                  FOR UPDATE SKIP LOCKED))"
         )

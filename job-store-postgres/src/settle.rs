@@ -1,5 +1,6 @@
 //! Ending leases.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
@@ -7,7 +8,7 @@ use job_core::store::{LeaseOwner, Settled};
 use job_core::{Result, Timestamp};
 use sqlx::{PgConnection, Row};
 
-use crate::step::{Form, Step, Trouble};
+use crate::step::{BEGIN_UNFORCED, Form, Step, Trouble};
 
 pub(crate) struct Settle<'a> {
     pub(crate) owner: LeaseOwner,
@@ -20,6 +21,10 @@ impl Step for Settle<'_> {
     type Output = Vec<bool>;
     const NAME: &'static str = "store::settle";
     const FORM: Form = Form::Transaction;
+
+    fn opening(&self) -> Cow<'static, str> {
+        BEGIN_UNFORCED.into()
+    }
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<bool>, Trouble> {
         // An entry that is named twice is on lease only once.
