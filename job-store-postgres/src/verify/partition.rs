@@ -142,9 +142,11 @@ impl VerifyPartition<'_> {
             if stored == counted {
                 continue;
             }
+            let status = status_code::status(code)
+                .map_or_else(|_| format!("status {code}"), |status| status.to_string());
             let key = JobKey::new(
                 self.partition.clone(),
-                format!("count of {}", status_code::status(code)?).parse().map_err(job_core::Error::from)?,
+                format!("count of {status}").parse().map_err(job_core::Error::from)?,
             );
             if findings.note(&key, "count", stored, counted) {
                 corrections.insert(code, counted - stored);
