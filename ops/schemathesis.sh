@@ -28,8 +28,11 @@ for _ in $(seq 100); do
     [ -z "$address" ] || break
     sleep 0.1
 done
-# Long polls and bulk actions are described as they are; both are bounded by the time-out.
-"$work/venv/bin/schemathesis" run "$address/openapi.yaml" --url "$address" \
-    --max-examples "$examples" --workers 2 --request-timeout 90 --phases examples,coverage,fuzzing,stateful \
+# That a request is refused which the document allows, or accepted which it does not, is no finding: the type of a health
+# check is read leniently by contract, and no schema says what RSQL is.
+# It keeps what it found in the directory it runs in.
+cd "$work"
+venv/bin/schemathesis run "$address/openapi.yaml" --url "$address" \
+    --max-examples "$examples" --workers 2 --request-timeout 90 --phases examples,coverage,fuzzing \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance,unsupported_method \
     --seed 1 --continue-on-failure

@@ -14,7 +14,7 @@ pub(crate) struct HealthArguments {
     /// Liveness: how long a good result stands [default: 1s].
     #[arg(long, env = "JOB_SERVICE_LIVENESS_CHECK_INTERVAL_DURATION", hide = true, value_name = "LENGTH")]
     liveness_check_interval_duration: Option<Length>,
-    /// Liveness: how long a bad result stands [default: 1s].
+    /// Liveness: how long a bad result stands [default: 250ms].
     #[arg(long, env = "JOB_SERVICE_LIVENESS_DOWNTIME_INTERVAL_DURATION", hide = true, value_name = "LENGTH")]
     liveness_downtime_interval_duration: Option<Length>,
     /// Liveness: bad results in a row that make it fail [default: 1].
@@ -29,7 +29,7 @@ pub(crate) struct HealthArguments {
     /// Readiness: how long a good result stands [default: 1s].
     #[arg(long, env = "JOB_SERVICE_READINESS_CHECK_INTERVAL_DURATION", hide = true, value_name = "LENGTH")]
     readiness_check_interval_duration: Option<Length>,
-    /// Readiness: how long a bad result stands [default: 1s].
+    /// Readiness: how long a bad result stands [default: 250ms].
     #[arg(
         long,
         env = "JOB_SERVICE_READINESS_DOWNTIME_INTERVAL_DURATION",

@@ -22,12 +22,12 @@ pub struct CheckSchedule {
 }
 
 impl Default for CheckSchedule {
-    /// The truth, at most a second old.
+    /// The truth, at most a second old, and at the start sooner.
     fn default() -> Self {
         Self {
             initial_delay: Duration::ZERO,
             check_interval: Duration::from_secs(1),
-            downtime_interval: Duration::from_secs(1),
+            downtime_interval: Duration::from_millis(250),
             failure_attempts: 1,
             success_attempts: 1,
         }

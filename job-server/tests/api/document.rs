@@ -10,7 +10,7 @@ use crate::client::{Answer, request};
 use crate::server::{BODY, JSON, Server};
 
 /// What is about load, time, defects and who asks, and has tests of its own.
-const PROVOKED_ELSEWHERE: [&str; 7] = ["401", "403", "408", "413", "429", "500", "503"];
+const PROVOKED_ELSEWHERE: [&str; 9] = ["401", "403", "408", "413", "414", "429", "431", "500", "503"];
 
 const ONLY_FOREIGN_PARTITIONS_ARE_MISSING: [&str; 7] = [
     "cancelJobs",

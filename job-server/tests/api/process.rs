@@ -146,3 +146,42 @@ fn help_teaches() {
         assert!(help.contains(expected), "{help}");
     }
 }
+
+#[test]
+fn config_shows_what_is_in_force_and_hides_secrets() {
+    let shown = command(&["config", "--listen", "127.0.0.1:9"])
+        .env("JOB_SERVICE_STORE", "postgres://u:hunter2@db/jobs")
+        .env("CAF_RABBITMQ_PASSWORD", "hunter2")
+        .env("CAF_RABBITMQ_HOSTS", "x")
+        .output()
+        .unwrap();
+    assert_eq!(shown.status.code(), Some(0), "{}", said(&shown));
+    let text = said(&shown);
+    let line = |name: &str| {
+        let mut found = text.lines().filter(|line| line.starts_with(name));
+        found
+            .next()
+            .unwrap_or_else(|| panic!("{name}: {text}"))
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(line("JOB_SERVICE_STORE "), "JOB_SERVICE_STORE postgres://u:***@db/jobs environment");
+    assert_eq!(line("CAF_RABBITMQ_PASSWORD "), "CAF_RABBITMQ_PASSWORD *** environment");
+    assert_eq!(line("JOB_SERVICE_LISTEN "), "JOB_SERVICE_LISTEN 127.0.0.1:9 --listen");
+    assert_eq!(line("CAF_TRACKING_PIPE "), "CAF_TRACKING_PIPE jobtracking-in default");
+    assert!(text.contains("CAF_RABBITMQ_HOSTS means nothing here; is CAF_RABBITMQ_HOST meant?"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn doctor_says_what_is_wrong_and_what_to_do() {
+    let well = output(&["doctor"]);
+    assert_eq!(well.status.code(), Some(0), "{}", said(&well));
+    assert!(said(&well).contains("jobs are kept in memory"), "{}", said(&well));
+    // Nothing listens there.
+    let ill = output(&["doctor", "--store", "postgres://u:hunter2@127.0.0.1:1/d"]);
+    assert_eq!(ill.status.code(), Some(1), "{}", said(&ill));
+    assert!(said(&ill).contains("is the database up"), "{}", said(&ill));
+    assert!(!said(&ill).contains("hunter2"), "{}", said(&ill));
+}
