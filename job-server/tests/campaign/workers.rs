@@ -1,0 +1,107 @@
+//! Workers that speak the wire format by hand. They ack a task only when everything it leads to is confirmed.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use job_core::message::{
+    ReportStatus, TRACKING_REPORT_CLASSIFIER, TaskMessage, TrackingReport, TrackingReportTask,
+};
+use job_core::queue::{ConsumeOptions, Delivery, Publication, PublishOutcome, TaskQueue};
+use job_core::{Clock as _, Failure, Shutdown, SystemClock, Timestamp};
+
+use crate::ledger::{Ledger, Work};
+
+const PREFETCH: u16 = 60;
+
+/// A worker on one queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Worker {
+    pub(crate) queue: Arc<dyn TaskQueue>,
+    pub(crate) input: String,
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+impl Worker {
+    pub(crate) async fn run(self, shutdown: Shutdown) {
+        let work = async {
+            loop {
+                match self.queue.consume(&self.input, ConsumeOptions { prefetch: PREFETCH }).await {
+                    Ok(deliveries) => {
+                        deliveries
+                            .for_each_concurrent(usize::from(PREFETCH), |delivery| self.handle(delivery))
+                            .await;
+                    }
+                    // The broker is away.
+                    Err(_) => SystemClock::new().sleep(std::time::Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::select! {
+            () = shutdown.stopping() => {}
+            () = work => {}
+        }
+    }
+
+    async fn handle(&self, delivery: Delivery) {
+        let message = match TaskMessage::decode(&delivery.body) {
+            Ok(message) => message,
+            Err(error) => return self.ledger.wrong(format!("a worker got what it cannot read: {error}")),
+        };
+        self.ledger.received(&message);
+        let Some(publications) = self.answer(&message) else {
+            return self.ledger.wrong(format!("a worker got a task without its work: {message:?}"));
+        };
+        let outcomes = self.queue.publish(publications).await.unwrap_or_default();
+        // One that is not acked comes again.
+        if !outcomes.is_empty() && outcomes.iter().all(|outcome| *outcome == PublishOutcome::Confirmed) {
+            let _ = delivery.ack().await;
+        }
+    }
+
+    /// The subtasks of a task, then its reports.
+    fn answer(&self, message: &TaskMessage) -> Option<Vec<Publication>> {
+        let work: Work = serde_json::from_slice(message.task_data.as_deref()?).ok()?;
+        let tracking = message.tracking.as_ref()?;
+        let id = tracking.job_task_id.as_deref()?;
+        let pipe = tracking.tracking_pipe.clone()?;
+        let report = |entries: &[TrackingReport]| {
+            let data = TrackingReportTask { tracking_reports: entries.to_vec() }.encode();
+            let id = message.task_id.clone();
+            let report = TaskMessage::new_task(id, TRACKING_REPORT_CLASSIFIER, 1, data, pipe.clone());
+            Publication::new(pipe.clone(), report.encode())
+        };
+        if work.depth == 0 {
+            let entry = if work.fails {
+                TrackingReport::failed(id, failure())
+            } else {
+                TrackingReport::new(id, ReportStatus::Complete)
+            };
+            return Some(vec![report(&[entry])]);
+        }
+        let mut publications = Vec::new();
+        let mut entries = Vec::new();
+        for number in 1..=work.width {
+            let below = Work { depth: work.depth - 1, fails: work.fails && number == 1, ..work };
+            let mut subtask = message.clone();
+            subtask.task_id = format!("{}.{number}", message.task_id);
+            subtask.task_data = Some(serde_json::to_vec(&below).ok()?.into());
+            if let Some(tracking) = &mut subtask.tracking {
+                tracking.job_task_id = Some(format!("{id}.{number}"));
+            }
+            publications.push(Publication::new(self.input.clone(), subtask.encode()));
+            entries.push(TrackingReport::new(format!("{id}.{number}"), ReportStatus::Progress));
+        }
+        entries.push(TrackingReport::new(format!("{id}.{}*", work.width + 1), ReportStatus::Complete));
+        publications.extend(entries.chunks(5).map(report));
+        Some(publications)
+    }
+}
+
+fn failure() -> Failure {
+    Failure {
+        id: "RESULT_EXCEPTION".to_owned(),
+        time: Timestamp::from_millis(1_732_406_405_123),
+        source: "campaign".to_owned(),
+        message: "planned".to_owned(),
+    }
+}
