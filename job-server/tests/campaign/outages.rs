@@ -13,8 +13,8 @@ use testkit::{PostgresOptions, PostgresServer, RabbitServer};
 use crate::clients::Mix;
 use crate::http::{Reply, call};
 use crate::process::Process;
-use crate::recovery::Durations;
-use crate::rig::Rig;
+use crate::recovery::{Durations, until};
+use crate::rig::{PATIENCE, Rig};
 use crate::{how_many, seed, verdict};
 
 /// How long a client may have to wait for the news that the database is away.
@@ -141,7 +141,11 @@ async fn without_a_database_every_request_is_answered_503_in_time_and_all_is_wel
     let database = Arc::clone(&postgres);
     beside(move || database.unpause()).await.unwrap();
     rig.recovered(SystemClock::new().now()).await;
-    assert_eq!(ask(&server, Method::GET, "/health-check", "").await.status, 200);
+    // A result of the checks is kept for a second.
+    let ready = until(PATIENCE, async || {
+        (ask(&server, Method::GET, "/health-check", "").await.status == 200).then_some(())
+    });
+    ready.await.expect("it is well again");
     // Whoever was told 503 may look whether it happened: wholly or not at all.
     let later = ask(&server, Method::GET, &format!("{JOBS}/later"), "").await;
     assert!(matches!(later.status, 200 | 404), "{later:?}");
