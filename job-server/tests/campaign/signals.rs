@@ -71,8 +71,9 @@ async fn a_server_frozen_past_its_lease_wakes_up_beside_one_that_took_over() {
         (ping.status == 200).then_some(())
     });
     answers.await.expect("it answers again");
-    let (totals, _) = verdict::settle(rig, "a frozen server").await;
-    assert!(totals.repeated > 0, "what it had on lease is published by both, with the same ids: {totals:?}");
+    let repeated = until(PATIENCE, async || (rig.ledger.totals().repeated > 0).then_some(())).await;
+    repeated.expect("what it had on lease is published by both, under the same ids");
+    verdict::settle(rig, "a frozen server").await;
     frozen.signal("TERM");
     assert_eq!(frozen.ended(STOP_LIMIT).await.code(), Some(0), "{:#?}", frozen.last_lines());
     assert!(proxies.drain(&SystemClock::new(), PATIENCE).await, "a proxy hangs");
