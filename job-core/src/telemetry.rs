@@ -37,13 +37,15 @@ pub(crate) fn refused(reason: RefusalReason) {
 }
 
 pub(crate) fn recorded(recorded: &Recorded) {
-    let mut counts = [("counted", 0), ("duplicate", 0), ("unknown_job", 0), ("finished_job", 0)];
+    let mut counts =
+        [("counted", 0), ("duplicate", 0), ("unknown_job", 0), ("finished_job", 0), ("damaged_job", 0)];
     for outcome in &recorded.outcomes {
         counts[match outcome {
             RecordOutcome::Counted => 0,
             RecordOutcome::Duplicate => 1,
             RecordOutcome::UnknownJob => 2,
             RecordOutcome::FinishedJob => 3,
+            RecordOutcome::DamagedJob => 4,
         }]
         .1 += 1;
     }

@@ -212,6 +212,7 @@ impl Tracker {
             let reason = recorded.damaged.iter().find(|(damaged, _)| damaged == job);
             if let (RecordOutcome::DamagedJob, Some((_, reason))) = (outcome, reason) {
                 batch.items_of(place..place + 1).for_each(|item| item.refuse(reason, &self.settings));
+                telemetry::refused(RefusalReason::Store);
             }
         }
     }
