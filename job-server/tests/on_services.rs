@@ -100,6 +100,16 @@ async fn a_killed_demo_on_a_database_and_a_broker_goes_on() {
     is_sound(&database);
 }
 
+/// What was in the queue is lost with the process, and is made again from what the database knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_demo_on_a_database_alone_goes_on() {
+    let database = empty_database().await;
+    texts_survive(&["--store", database.url()]);
+    is_sound(&database);
+    items_survive(&["--store", database.url()]);
+    is_sound(&database);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_is_made_checked_and_printed() {
     let database = empty_database().await;
