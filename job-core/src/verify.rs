@@ -95,8 +95,10 @@ pub enum ProgressRepair {
     Complete,
 }
 
-/// Compares the tree in itself, and what the job shows of it; `tree` is what is stored, `None` for nothing. Unless the
-/// findings are to be corrected, `state` and `tree` may be different afterwards and are not to be written.
+/// Compares the tree in itself, and what the job shows of it.
+///
+/// `tree` is what is stored, `None` for nothing. Unless the findings are to be corrected, `state` and `tree` may be
+/// different afterwards and are not to be written.
 #[must_use]
 pub fn check_progress(
     job: &JobKey,
@@ -178,8 +180,10 @@ pub enum OutgoingRepair {
     PutBack(Option<Timestamp>),
 }
 
-/// Invariants 4 and 5: what waits to be published belongs to a live job, is held exactly while that is paused, is due
-/// exactly when nothing is waited for, and is there as long as the job has not been dispatched.
+/// Compares what waits to be published with its job: invariants 4 and 5.
+///
+/// It belongs to a live job, is held exactly while that is paused, is due exactly when nothing is waited for, and is
+/// there as long as the job has not been dispatched.
 #[must_use]
 pub fn check_outgoing(
     job: &JobKey,

@@ -44,7 +44,7 @@ async fn create_until(
         let mut new = job(&format!("{name}-{number}"));
         // What does not compress takes the space that it seems to take.
         new.task.data =
-            (0..size).map(|place| ((place * place) >> 7 ^ place * number) as u8).collect::<Bytes>();
+            (0..size).map(|place| (((place * place) >> 7) ^ (place * number)) as u8).collect::<Bytes>();
         let answer = store.create(vec![accept(new)], at(1)).await.map(drop);
         if is_over(&answer) {
             return;
