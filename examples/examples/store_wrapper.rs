@@ -14,8 +14,8 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport,
-    VerifyRequest,
+    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, Suspension,
+    TaskReport, VerifyRequest,
 };
 use job_core::worker::{Outcome, TaskContext, Worker, WorkerResult};
 use job_core::{
@@ -127,6 +127,27 @@ impl<S: JobStore> JobStore for CountingStore<S> {
 
     async fn failures(&self, job: &JobKey, after: u64, limit: u32) -> Result<Vec<(u64, TaskPath, Failure)>> {
         self.counted("failures").failures(job, after, limit).await
+    }
+
+    async fn dependents(
+        &self,
+        partition: &PartitionId,
+        prerequisites: &[JobId],
+        limit: u32,
+    ) -> Result<Vec<Vec<JobId>>> {
+        self.counted("dependents").dependents(partition, prerequisites, limit).await
+    }
+
+    async fn suspend(&self, partition: &PartitionId, suspension: Suspension) -> Result<()> {
+        self.counted("suspend").suspend(partition, suspension).await
+    }
+
+    async fn suspended_partitions(
+        &self,
+        after: Option<&PartitionId>,
+        limit: u32,
+    ) -> Result<Vec<PartitionId>> {
+        self.counted("suspended_partitions").suspended_partitions(after, limit).await
     }
 
     async fn prune(&self, request: &PruneRequest) -> Result<u64> {

@@ -14,6 +14,8 @@ mod engine;
 mod error;
 mod fingerprint;
 mod gather;
+pub mod graph;
+mod group_commit;
 mod id;
 mod job;
 pub mod job_type;

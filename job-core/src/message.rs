@@ -117,10 +117,10 @@ pub struct TaskMessage {
     #[serde(default)]
     pub to: Option<String>,
     /// Which job it belongs to; none for an untracked message.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
     pub tracking: Option<TrackingInfo>,
     /// Who sent it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
     pub source_info: Option<SourceInfo>,
     /// Not used any more; null since framework 8.
     #[serde(default)]

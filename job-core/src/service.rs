@@ -1,6 +1,6 @@
 //! The use cases of a client: what the REST handlers call and what an application links.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use crate::clock::{Clock, ClockExt, IdSource, RandomIds, SystemClock, Timestamp}
 use crate::dependency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::graph::{self, DependencyGraph};
+use crate::group_commit::GroupCommit;
 use crate::id::{JobId, JobKey, PartitionId, TaskPath};
 use crate::job::{AcceptedJob, Failure, Job, NewJob};
 use crate::job_type::{JobTypes, Surroundings};
@@ -18,7 +20,12 @@ use crate::progress::TaskProgress;
 use crate::query::{JobPage, JobQuery, PAGE_SIZE_MAX, Selection};
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
-use crate::store::{Action, ActionOutcome, CreateOutcome, Drift, JobStore, PruneRequest, VerifyRequest};
+use crate::store::{
+    Action, ActionOutcome, CreateOutcome, Drift, JobStore, PruneRequest, Suspension, VerifyRequest,
+};
+
+/// Jobs that a bulk action visits in one step, unless it was told otherwise.
+const BULK_STEP_DEFAULT: u32 = 100;
 
 /// How many jobs one step of redispatching visits.
 const REDISPATCH_STEP: u32 = 1_000;
@@ -63,8 +70,9 @@ pub struct JobService {
     ids: Arc<dyn IdSource>,
     signals: Signals,
     limits: JobLimits,
-    bulk_step: u32,
+    bulk_steps: HashMap<Action, u32>,
     suspended: SuspendedPartitions,
+    creates: GroupCommit,
     job_types: JobTypes,
     /// As many scripts at once as there are processors: more would only wait for each other.
     scripts: Arc<Semaphore>,
@@ -86,8 +94,9 @@ impl JobService {
             ids: Arc::new(RandomIds),
             signals: Signals::default(),
             limits: JobLimits::default(),
-            bulk_step: 100,
+            bulk_steps: HashMap::new(),
             suspended: Arc::new(|_| false),
+            creates: GroupCommit::default(),
             job_types: JobTypes::default(),
             scripts: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
         }
@@ -121,10 +130,10 @@ impl JobService {
         self
     }
 
-    /// How many jobs a bulk action visits in one step of the store; at least 1.
+    /// How many jobs `action`, done in bulk, visits in one step of the store; at least 1, by default 100.
     #[must_use]
-    pub fn with_bulk_step(mut self, jobs: u32) -> Self {
-        self.bulk_step = jobs.max(1);
+    pub fn with_bulk_step(mut self, action: Action, jobs: u32) -> Self {
+        self.bulk_steps.insert(action, jobs.max(1));
         self
     }
 
@@ -166,14 +175,20 @@ impl JobService {
         &self.clock
     }
 
-    /// Creates a job; a repeat of the same request changes nothing.
+    /// Creates a job; a repeat of the same request changes nothing. Calls at the same time share a step of the store, and
+    /// each returns after its own.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) when a field, a prerequisite or a cycle of prerequisites is wrong;
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) when a different job has this id.
     pub async fn create(&self, job: NewJob) -> Result<Created> {
-        let mut created = self.create_all(vec![job]).await?;
-        created.pop().expect("one outcome per job")
+        let accepted = self.accept(job)?;
+        let key = accepted.job.key.clone();
+        let outcome = self.creates.create(&self.store, &self.clock, accepted).await?;
+        if outcome == CreateOutcome::Created {
+            self.signals.wake_dispatcher();
+        }
+        created(&key, outcome)
     }
 
     /// Creates many jobs in one step; each succeeds or fails by itself, and later ones may wait for earlier ones.
@@ -350,14 +365,13 @@ impl JobService {
         selection: &Selection,
         action: Action,
     ) -> Result<u64> {
+        let limit = self.bulk_steps.get(&action).copied().unwrap_or(BULK_STEP_DEFAULT);
         let mut changed = 0;
         let mut after: Option<JobId> = None;
         loop {
             let now = self.clock.now();
-            let step = self
-                .store
-                .act_on_selected(partition, selection, action, after.as_ref(), self.bulk_step, now)
-                .await?;
+            let step =
+                self.store.act_on_selected(partition, selection, action, after.as_ref(), limit, now).await?;
             changed += step.changed;
             if step.next.is_none() {
                 break;
@@ -442,6 +456,47 @@ impl JobService {
     ) -> Result<Vec<(u64, TaskPath, Failure)>> {
         self.status(key).await?;
         self.store.failures(key, after, limit).await
+    }
+
+    /// What a job waits for and what waits for it, directly or through others: the nearest `nodes_max` jobs.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound).
+    pub async fn dependency_graph(&self, key: &JobKey, nodes_max: usize) -> Result<DependencyGraph> {
+        let root = self.get(key).await?;
+        graph::around(&*self.store, &root, nodes_max).await
+    }
+
+    /// Holds back the messages of a partition's jobs, those created later included, until it is
+    /// [resumed](Self::resume_partition). What is on its way to a queue arrives there.
+    ///
+    /// # Errors
+    /// Only the store's; calling again is safe.
+    pub async fn suspend_partition(&self, partition: &PartitionId) -> Result<()> {
+        self.store.suspend(partition, Suspension::Hold).await
+    }
+
+    /// Lets the messages of a partition's jobs go on, those of jobs that were accepted as suspended included. Jobs that are
+    /// created while [the configuration](Self::with_suspended_partitions) names the partition are held all the same.
+    ///
+    /// # Errors
+    /// Only the store's; calling again is safe.
+    pub async fn resume_partition(&self, partition: &PartitionId) -> Result<()> {
+        self.store.suspend(partition, Suspension::Release).await?;
+        self.signals.wake_dispatcher();
+        Ok(())
+    }
+
+    /// Lists partitions that are suspended, in id order behind `after`.
+    ///
+    /// # Errors
+    /// Only the store's.
+    pub async fn suspended_partitions(
+        &self,
+        after: Option<&PartitionId>,
+        limit: u32,
+    ) -> Result<Vec<PartitionId>> {
+        self.store.suspended_partitions(after, limit).await
     }
 
     /// Removes finished jobs, step by step, until none is left that matches; answers how many.

@@ -229,6 +229,15 @@ pub struct PruneRequest {
     pub limit: u32,
 }
 
+/// Whether a partition's messages are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Suspension {
+    /// They are, those of jobs created later included.
+    Hold,
+    /// They are not any more, those of jobs that were [accepted as suspended](AcceptedJob::suspended) included.
+    Release,
+}
+
 /// Something stored that contradicts what it is derived from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
@@ -436,6 +445,33 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// *Errors.* Transient when the store cannot be reached. *Cancel safety.* Safe.
     async fn failures(&self, job: &JobKey, after: u64, limit: u32) -> Result<Vec<(u64, TaskPath, Failure)>>;
+
+    /// Reads who waits for jobs: for each of `prerequisites`, in order, at most `limit` jobs that have it unmet, in id order,
+    /// whether a job of that id exists or not.
+    ///
+    /// *Errors.* Transient when the store cannot be reached. *Cancel safety.* Safe.
+    async fn dependents(
+        &self,
+        partition: &PartitionId,
+        prerequisites: &[JobId],
+        limit: u32,
+    ) -> Result<Vec<Vec<JobId>>>;
+
+    /// Suspends a partition or resumes it, whether it has jobs or not.
+    ///
+    /// *Contract.* [`claim`](Self::claim) takes nothing of a suspended partition; everything else about its jobs goes on.
+    /// What was taken before is not called back. Doing it again changes nothing.
+    ///
+    /// *Errors.* Transient when the store cannot be reached; calling again is safe. *Cancel safety.* As
+    /// [`create`](Self::create).
+    async fn suspend(&self, partition: &PartitionId, suspension: Suspension) -> Result<()>;
+
+    /// Lists partitions that are suspended, or have messages of jobs that were accepted as suspended: at most `limit`, in
+    /// id order, beginning behind `after`.
+    ///
+    /// *Errors.* Transient when the store cannot be reached. *Cancel safety.* Safe.
+    async fn suspended_partitions(&self, after: Option<&PartitionId>, limit: u32)
+    -> Result<Vec<PartitionId>>;
 
     /// Removes finished jobs, oldest first, at most `limit` in one step, and returns how many; fewer than `limit` means
     /// that none is left. *Contract.* A job is removed as [`Action::Delete`] does; one that is not finished never is.

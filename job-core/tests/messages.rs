@@ -147,6 +147,10 @@ fn what_is_no_task_message_is_refused() {
         r#"{"taskId":"x","taskData":{"inline":true}}"#,
         r#"{"taskId":"x","taskApiVersion":4294967296}"#,
         r#"{"taskId":"x","tracking":{"lastStatusCheckTime":"yesterday"}}"#,
+        r#"{"taskId":"x","tracking":[]}"#,
+        r#"{"taskId":"x","tracking":["p:j",1,2,"u","q","t"]}"#,
+        r#"{"taskId":"x","sourceInfo":["w","1"]}"#,
+        r#"[3,"x","W",1]"#,
         "\u{feff}{\"taskId\":\"x\"}",
     ] {
         assert!(TaskMessage::decode(body.as_bytes()).is_err(), "{body}");

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use job_core::dispatcher::{DispatcherSettings, TrackingSettings};
 use job_core::queue::TaskQueue;
-use job_core::store::JobStore;
+use job_core::store::{Action, JobStore};
 use job_core::stower::StowerSettings;
 use job_core::{Clock, Engine, EngineSettings, JobService, Shutdown, Signals, SystemClock};
 
@@ -87,7 +87,9 @@ impl App {
         let mut service = JobService::new(store)
             .with_clock(Arc::clone(&clock))
             .with_signals(Signals::default())
-            .with_job_types(config.job_types.clone());
+            .with_job_types(config.job_types.clone())
+            .with_bulk_step(Action::Cancel, config.cancel_batch)
+            .with_bulk_step(Action::Delete, config.delete_batch);
         if let Some(pattern) = config.suspended_partitions.clone() {
             service = service.with_suspended_partitions(Arc::new(move |partition| pattern.holds(partition)));
         }
@@ -195,8 +197,6 @@ impl App {
             tasks.clone(),
         );
         Api {
-            cancelling: service.clone().with_bulk_step(self.config.cancel_batch),
-            deleting: service.clone().with_bulk_step(self.config.delete_batch),
             service,
             page_size: self.config.page_size,
             status_check_interval: self.config.status_check_interval,

@@ -7,6 +7,7 @@ mod app;
 mod audit;
 mod auth;
 mod backends;
+mod client;
 pub mod config;
 mod demo;
 mod doctor;
@@ -32,6 +33,7 @@ use std::process::ExitCode;
 
 pub use app::App;
 pub use auth::Secret;
+pub use client::JobArguments;
 pub use config::Config;
 pub use demo::DemoArgs;
 pub use health::{CheckSchedule, HealthSchedule};
@@ -54,6 +56,7 @@ pub async fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         Command::Prune(arguments) => maintenance::prune::run(&arguments).await,
         Command::Config(arguments) => config::show_settings(&arguments, &mut std::io::stdout().lock()),
         Command::Doctor(arguments) => doctor::run(&arguments).await,
+        Command::Job(arguments) => client::run(&arguments).await,
         Command::CheckJobTypes { directory } => {
             config::check_job_types(&directory, &mut std::io::stdout().lock())
         }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use job_server::config::CommandLine;
 
 fn main() -> ExitCode {
+    leave_when_nobody_reads();
     let line = CommandLine::read();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(job_server::run(line)));
@@ -12,4 +13,16 @@ fn main() -> ExitCode {
         eprintln!("job-server: {error:#}");
         ExitCode::from(2)
     })
+}
+
+/// A reader that has seen enough, such as `head`, ends the program and is no defect of it.
+fn leave_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        usual(panic);
+    }));
 }

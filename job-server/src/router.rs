@@ -33,6 +33,10 @@ pub(crate) enum Endpoint {
     SwaggerPage,
     SwaggerFile,
     SwaggerDocument,
+    Dependencies,
+    SuspendedPartitions,
+    SuspendPartition,
+    ResumePartition,
     AdminPing,
     AdminHealthCheck,
     Metrics,
@@ -60,7 +64,8 @@ impl Endpoint {
             | Self::CountJobs
             | Self::CountJobsByStatus
             | Self::Tasks
-            | Self::Failures => Some(AccessRole::Reader),
+            | Self::Failures
+            | Self::Dependencies => Some(AccessRole::Reader),
             Self::CreateJob => Some(AccessRole::Submitter),
             Self::DeleteJob
             | Self::DeleteJobs
@@ -68,7 +73,11 @@ impl Endpoint {
             | Self::CancelJobs
             | Self::PauseJob
             | Self::ResumeJob
-            | Self::RedispatchJob => Some(AccessRole::Operator),
+            | Self::RedispatchJob
+            | Self::SuspendPartition
+            | Self::ResumePartition => Some(AccessRole::Operator),
+            // It names partitions that its caller may have no business with.
+            Self::SuspendedPartitions => Some(AccessRole::Admin),
         }
     }
 
@@ -189,6 +198,10 @@ pub(crate) static API: &[Route] = routes! {
     GET jobs!("/jobStats") => CountJobsByStatus,
     GET jobs!("/jobs/{jobId}/tasks") => Tasks,
     GET jobs!("/jobs/{jobId}/failures") => Failures,
+    GET jobs!("/jobs/{jobId}/dependencies") => Dependencies,
+    GET "/job-service/v1/suspendedPartitions" => SuspendedPartitions,
+    POST jobs!("/suspend") => SuspendPartition,
+    POST jobs!("/resume") => ResumePartition,
 };
 
 /// What the admin address serves.

@@ -38,8 +38,8 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport,
-    VerifyRequest,
+    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, Suspension,
+    TaskReport, VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Error, ErrorKind, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath,
@@ -160,6 +160,32 @@ impl JobStore for MemoryStore {
     async fn failures(&self, job: &JobKey, after: u64, limit: u32) -> Result<Vec<(u64, TaskPath, Failure)>> {
         let state = self.lock()?;
         Ok(state.job(job).map_or_else(Vec::new, |stored| stored.failures.page(after, limit as usize)))
+    }
+
+    async fn dependents(
+        &self,
+        partition: &PartitionId,
+        prerequisites: &[JobId],
+        limit: u32,
+    ) -> Result<Vec<Vec<JobId>>> {
+        let state = self.lock()?;
+        let partition = state.partitions.get(partition);
+        let of = |id| partition.map_or_else(Vec::new, |partition| partition.dependents_of(id));
+        let first = |id| of(id).into_iter().take(limit as usize).collect();
+        Ok(prerequisites.iter().map(first).collect())
+    }
+
+    async fn suspend(&self, partition: &PartitionId, suspension: Suspension) -> Result<()> {
+        self.lock()?.outbox.suspend(partition, suspension);
+        Ok(())
+    }
+
+    async fn suspended_partitions(
+        &self,
+        after: Option<&PartitionId>,
+        limit: u32,
+    ) -> Result<Vec<PartitionId>> {
+        Ok(self.lock()?.outbox.suspended_partitions(after, limit))
     }
 
     async fn prune(&self, request: &PruneRequest) -> Result<u64> {

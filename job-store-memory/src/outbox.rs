@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use job_core::store::{
-    ClaimRequest, Claimed, LeaseOwner, OVERVIEW_ENTRIES_MAX, OutboxContent, OutboxEntry, Overview,
+    ClaimRequest, Claimed, LeaseOwner, OVERVIEW_ENTRIES_MAX, OutboxContent, OutboxEntry, Overview, Suspension,
 };
 use job_core::{JobKey, PartitionId, Timestamp};
 
@@ -44,8 +44,10 @@ struct Entry {
     attempts: u32,
     /// The job is paused.
     held: bool,
-    /// The partition is suspended.
+    /// The job was accepted as suspended.
     suspended: bool,
+    /// Its partition is suspended.
+    partition_suspended: bool,
     lease: Option<Lease>,
     place: Place,
 }
@@ -53,7 +55,7 @@ struct Entry {
 impl Entry {
     /// From when on it may be taken; `None` when no time alone brings that about.
     fn available(&self) -> Option<Timestamp> {
-        let due = self.due.filter(|_| !self.held && !self.suspended)?;
+        let due = self.due.filter(|_| !(self.held || self.suspended || self.partition_suspended))?;
         Some(self.lease.as_ref().map_or_else(|| due.max(self.retry_at.unwrap_or(due)), |lease| lease.until))
     }
 }
@@ -80,6 +82,8 @@ pub(crate) struct Outbox {
     ready_by_due: BTreeSet<(Timestamp, u64)>,
     /// Whose turn was last.
     turn: Option<PartitionId>,
+    /// Partitions that are suspended, whether they have entries or not.
+    suspended: BTreeSet<PartitionId>,
 }
 
 impl Outbox {
@@ -95,6 +99,7 @@ impl Outbox {
     /// Puts an entry under an id that was its own before.
     pub(crate) fn put(&mut self, id: u64, new: NewEntry) {
         let NewEntry { job, content, due, held, suspended } = new;
+        let partition_suspended = self.suspended.contains(&job.partition);
         self.entries.insert(
             id,
             Entry {
@@ -105,6 +110,7 @@ impl Outbox {
                 attempts: 0,
                 held,
                 suspended,
+                partition_suspended,
                 lease: None,
                 place: Place::Nowhere,
             },
@@ -121,6 +127,31 @@ impl Outbox {
     /// Holds an entry or lets it go.
     pub(crate) fn hold(&mut self, id: u64, held: bool) {
         self.change(id, |entry| entry.held = held);
+    }
+
+    /// Suspends a partition or resumes it, its entries with it.
+    pub(crate) fn suspend(&mut self, partition: &PartitionId, suspension: Suspension) {
+        let suspended = suspension == Suspension::Hold;
+        if suspended {
+            self.suspended.insert(partition.clone());
+        } else {
+            self.suspended.remove(partition);
+        }
+        let of_partition = |(_, entry): &(&u64, &Entry)| entry.job.partition == *partition;
+        let ids: Vec<u64> = self.entries.iter().filter(of_partition).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.change(id, |entry| {
+                entry.partition_suspended = suspended;
+                entry.suspended &= suspended;
+            });
+        }
+    }
+
+    pub(crate) fn suspended_partitions(&self, after: Option<&PartitionId>, limit: u32) -> Vec<PartitionId> {
+        let flagged = self.entries.values().filter(|entry| entry.suspended).map(|entry| &entry.job.partition);
+        let all: BTreeSet<&PartitionId> = self.suspended.iter().chain(flagged).collect();
+        let behind = all.into_iter().filter(|partition| after.is_none_or(|after| *partition > after));
+        behind.take(limit as usize).cloned().collect()
     }
 
     /// Sets when an entry is due.

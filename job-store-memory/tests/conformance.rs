@@ -10,8 +10,8 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport,
-    VerifyRequest,
+    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, Suspension,
+    TaskReport, VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
@@ -151,6 +151,27 @@ impl JobStore for Forwarding {
 
     async fn failures(&self, job: &JobKey, after: u64, limit: u32) -> Result<Vec<(u64, TaskPath, Failure)>> {
         self.0.failures(job, after, limit).await
+    }
+
+    async fn dependents(
+        &self,
+        partition: &PartitionId,
+        prerequisites: &[JobId],
+        limit: u32,
+    ) -> Result<Vec<Vec<JobId>>> {
+        self.0.dependents(partition, prerequisites, limit).await
+    }
+
+    async fn suspend(&self, partition: &PartitionId, suspension: Suspension) -> Result<()> {
+        self.0.suspend(partition, suspension).await
+    }
+
+    async fn suspended_partitions(
+        &self,
+        after: Option<&PartitionId>,
+        limit: u32,
+    ) -> Result<Vec<PartitionId>> {
+        self.0.suspended_partitions(after, limit).await
     }
 
     async fn prune(&self, request: &PruneRequest) -> Result<u64> {

@@ -112,6 +112,7 @@ impl Claim<'_> {
                        AND outbox.partition_id = p.id LIMIT 1
                  ) one
                  WHERE p.id IS NOT NULL
+                   AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = p.id)
              ), candidate AS MATERIALIZED (
                  SELECT d.turn, o.*
                  FROM (SELECT id, turn FROM due ORDER BY turn LIMIT $3) d
@@ -201,7 +202,8 @@ const LEASE: &str = "
              WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
                AND outbox.partition_id = p.id AND id <> ALL($4)
              ORDER BY due_at LIMIT 1
-         ) one),
+         ) one
+         WHERE NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = p.id)),
         (SELECT parked_until FROM outbox
          WHERE parked_until IS NOT NULL AND due_at IS NOT NULL AND NOT held AND NOT suspended AND id <> ALL($4)
          ORDER BY parked_until LIMIT 1))";

@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use job_core::dependency::due;
 use job_core::{JobId, JobKey, PartitionId, Timestamp};
 use sqlx::{PgConnection, Row};
 
 use crate::read;
-use crate::step::Trouble;
+use crate::step::{Form, Step, Trouble};
 
 /// Edges by prerequisite.
 #[derive(Debug, Default)]
@@ -34,6 +35,47 @@ impl Edges {
             self.0.entry(JobKey::new(partition, prerequisite)).or_default().push(dependent);
         }
         Ok(())
+    }
+}
+
+/// Who waits for jobs, for whoever reads.
+pub(crate) struct Dependents<'a> {
+    pub(crate) partition: &'a PartitionId,
+    pub(crate) prerequisites: &'a [JobId],
+    pub(crate) limit: u32,
+}
+
+#[async_trait]
+impl Step for Dependents<'_> {
+    type Output = Vec<Vec<JobId>>;
+    const NAME: &'static str = "store::dependents";
+    const FORM: Form = Form::Statement;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<Vec<JobId>>, Trouble> {
+        let rows = sqlx::query(
+            "SELECT k.place, d.dependent_id
+             FROM unnest($2::text[]) WITH ORDINALITY AS k(job_id, place)
+             CROSS JOIN LATERAL (
+                 SELECT dependent_id FROM job_dependency
+                 WHERE partition_id = $1 AND prerequisite_id = k.job_id COLLATE \"C\"
+                 ORDER BY dependent_id LIMIT $3
+             ) d
+             ORDER BY k.place, d.dependent_id",
+        )
+        .bind(self.partition.as_str())
+        .bind(self.prerequisites.iter().map(JobId::as_str).collect::<Vec<_>>())
+        .bind(i64::from(self.limit))
+        .fetch_all(connection)
+        .await?;
+        let mut dependents = vec![Vec::new(); self.prerequisites.len()];
+        for row in rows {
+            let place = usize::try_from(row.try_get::<i64, _>("place")? - 1).unwrap_or_default();
+            let job = JobId::new(row.try_get::<&str, _>("dependent_id")?).map_err(job_core::Error::from)?;
+            if let Some(list) = dependents.get_mut(place) {
+                list.push(job);
+            }
+        }
+        Ok(dependents)
     }
 }
 

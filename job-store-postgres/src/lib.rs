@@ -17,6 +17,7 @@ mod read;
 mod record;
 mod settle;
 mod stow;
+mod suspension;
 mod tasks;
 mod verify;
 

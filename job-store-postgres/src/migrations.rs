@@ -20,9 +20,14 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
-const ALL: [Migration; 2] = [
+const ALL: [Migration; 3] = [
     Migration { version: 1, name: "jobs", sql: include_str!("../migrations/0001_jobs.sql") },
     Migration { version: 2, name: "kept tasks", sql: include_str!("../migrations/0002_kept_tasks.sql") },
+    Migration {
+        version: 3,
+        name: "suspended partitions",
+        sql: include_str!("../migrations/0003_suspended_partitions.sql"),
+    },
 ];
 
 /// Every version, in the order in which they are applied.

@@ -33,10 +33,14 @@ impl Step for Glance {
         let entries = sqlx::query(
             "SELECT count(*), count(*) FILTER (WHERE attempts > 0), min(due_at) FROM (
                  (SELECT due_at, attempts FROM outbox
-                  WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended LIMIT $2)
+                  WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended
+                    AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = outbox.partition_id)
+                  LIMIT $2)
                  UNION ALL
                  (SELECT due_at, attempts FROM outbox
-                  WHERE parked_until IS NOT NULL AND due_at <= $1 AND NOT held AND NOT suspended LIMIT $2)
+                  WHERE parked_until IS NOT NULL AND due_at <= $1 AND NOT held AND NOT suspended
+                    AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = outbox.partition_id)
+                  LIMIT $2)
              ) due",
         )
         .bind(self.now.as_millis())

@@ -10,7 +10,7 @@ use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, Connections, CreateOutcome, Drift, JobStore,
     LeaseOwner, Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage,
-    TaskReport, VerifyRequest,
+    Suspension, TaskReport, VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Clock, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
@@ -20,6 +20,7 @@ use sqlx::{Connection, PgPool};
 use crate::actions::{Act, ActOnSelected};
 use crate::claim::{Claim, Turn};
 use crate::create;
+use crate::dependents::Dependents;
 use crate::failures::Failures;
 use crate::list::{Count, List};
 use crate::migrations;
@@ -33,6 +34,7 @@ use crate::redispatch::Redispatch;
 use crate::settle::Settle;
 use crate::step::{Form, Runner, Step, Trouble};
 use crate::stow::Stow;
+use crate::suspension::{Suspend, SuspendedPartitions};
 use crate::tasks::Tasks;
 use crate::{connect, error, verify};
 
@@ -256,6 +258,27 @@ impl JobStore for PostgresStore {
 
     async fn failures(&self, job: &JobKey, after: u64, limit: u32) -> Result<Vec<(u64, TaskPath, Failure)>> {
         self.runner().run(Failures { job, after, limit }).await
+    }
+
+    async fn dependents(
+        &self,
+        partition: &PartitionId,
+        prerequisites: &[JobId],
+        limit: u32,
+    ) -> Result<Vec<Vec<JobId>>> {
+        self.runner().run(Dependents { partition, prerequisites, limit }).await
+    }
+
+    async fn suspend(&self, partition: &PartitionId, suspension: Suspension) -> Result<()> {
+        self.runner().run(Suspend { partition, suspension }).await
+    }
+
+    async fn suspended_partitions(
+        &self,
+        after: Option<&PartitionId>,
+        limit: u32,
+    ) -> Result<Vec<PartitionId>> {
+        self.runner().run(SuspendedPartitions { after, limit }).await
     }
 
     async fn prune(&self, request: &PruneRequest) -> Result<u64> {

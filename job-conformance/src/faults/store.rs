@@ -11,8 +11,8 @@ use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::recording::RecordOutcome;
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport,
-    VerifyRequest,
+    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, Suspension,
+    TaskReport, VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Error, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
@@ -250,6 +250,27 @@ impl JobStore for FaultyStore {
 
     async fn failures(&self, job: &JobKey, after: u64, limit: u32) -> Result<Vec<(u64, TaskPath, Failure)>> {
         self.through(self.inner.failures(job, after, limit)).await
+    }
+
+    async fn dependents(
+        &self,
+        partition: &PartitionId,
+        prerequisites: &[JobId],
+        limit: u32,
+    ) -> Result<Vec<Vec<JobId>>> {
+        self.through(self.inner.dependents(partition, prerequisites, limit)).await
+    }
+
+    async fn suspend(&self, partition: &PartitionId, suspension: Suspension) -> Result<()> {
+        self.through(self.inner.suspend(partition, suspension)).await
+    }
+
+    async fn suspended_partitions(
+        &self,
+        after: Option<&PartitionId>,
+        limit: u32,
+    ) -> Result<Vec<PartitionId>> {
+        self.through(self.inner.suspended_partitions(after, limit)).await
     }
 
     async fn prune(&self, request: &PruneRequest) -> Result<u64> {

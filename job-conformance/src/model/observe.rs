@@ -28,6 +28,9 @@ fn comparable(mut job: Job) -> Job {
 
 pub(super) async fn details(a: &dyn JobStore, b: &dyn JobStore, keys: &[JobKey]) -> Result<(), String> {
     for key in keys {
+        let asked = std::slice::from_ref(&key.job);
+        let in_a = answer(a.dependents(&key.partition, asked, 5).await)?;
+        same(&format!("dependents of {key}"), &in_a, &answer(b.dependents(&key.partition, asked, 5).await)?)?;
         same(&format!("failures of {key}"), &failures(a, key).await?, &failures(b, key).await?)?;
         for parent in ["", ".1", ".2", ".1.1", ".3.2"] {
             let parent: TaskPath = parent.parse().expect("the paths above are valid");

@@ -7,7 +7,7 @@ use job_core::progress::{Percentage, ReportEvent};
 use job_core::query::Selection;
 use job_core::store::{
     Action, ClaimRequest, JobStore, LeaseOwner, OutboxEntry, PruneRequest, Recorded, Settled, StowedMessage,
-    TaskReport, VerifyRequest,
+    Suspension, TaskReport, VerifyRequest,
 };
 use job_core::{AcceptedJob, JobKey, JobStatus, NewJob, PartitionId, Prerequisite, Timestamp};
 
@@ -31,6 +31,7 @@ pub(super) enum Operation {
     Claim(LeaseOwner),
     Settle(LeaseOwner, Vec<(Taken, Settled)>),
     Stow(Vec<StowedMessage>),
+    Suspend(PartitionId, Suspension),
     Prune(PruneRequest),
     Verify(VerifyRequest),
 }
@@ -89,7 +90,11 @@ impl World {
             41..72 => self.record(),
             72..82 => Operation::Claim(self.owner()),
             82..92 => self.settle(),
-            92..96 => self.stow(),
+            92..95 => self.stow(),
+            95 => {
+                let suspension = if self.random.percent(30) { Suspension::Hold } else { Suspension::Release };
+                Operation::Suspend(self.partition(), suspension)
+            }
             96..98 => self.prune(),
             _ => Operation::Verify(VerifyRequest { partition: self.partition(), job: None, repair: true }),
         }
@@ -288,6 +293,12 @@ impl World {
             Operation::Stow(messages) => {
                 let (in_a, in_b) = (a.stow(messages.clone(), now).await, b.stow(messages, now).await);
                 same("outcomes", &answer(in_a)?, &answer(in_b)?)
+            }
+            Operation::Suspend(partition, suspension) => {
+                answer(a.suspend(&partition, suspension).await)?;
+                answer(b.suspend(&partition, suspension).await)?;
+                let in_a = answer(a.suspended_partitions(None, 10).await)?;
+                same("suspended partitions", &in_a, &answer(b.suspended_partitions(None, 10).await)?)
             }
             Operation::Prune(request) => {
                 same("counts", &answer(a.prune(&request).await)?, &answer(b.prune(&request).await)?)

@@ -352,3 +352,25 @@ pub async fn a_prerequisite_is_of_the_same_partition(store: &dyn JobStore) {
     assert_eq!(claim(store, 9).await, []);
     assert_eq!(act(store, "a", Action::Cancel, 3).await, job_core::store::ActionOutcome::NotFound);
 }
+
+/// Who waits is answered for each job asked about, in id order and no more than asked for.
+pub async fn a_store_says_who_waits(store: &dyn JobStore) {
+    let mut elsewhere = job_in("q", "z");
+    elsewhere.prerequisites.push(Prerequisite::new(id("a")));
+    let waiting =
+        [job_after("d", &["a", "nobody"]), job_after("b", &["a"]), job_after("C", &["a", "b"]), elsewhere];
+    create(store, [job("a")].into_iter().chain(waiting), 1).await;
+    let partition = super::fixture::partition("p");
+    let asked = ["a", "none", "nobody", "b", "a"].map(id);
+    let answer = |limit| store.dependents(&partition, &asked, limit);
+    let ids = |ids: &[&str]| ids.iter().map(|text| id(text)).collect::<Vec<_>>();
+    let all = [ids(&["C", "b", "d"]), vec![], ids(&["d"]), ids(&["C"]), ids(&["C", "b", "d"])];
+    assert_eq!(answer(9).await.unwrap(), all);
+    let first = [ids(&["C", "b"]), vec![], ids(&["d"]), ids(&["C"]), ids(&["C", "b"])];
+    assert_eq!(answer(2).await.unwrap(), first);
+    assert!(store.dependents(&partition, &[], 9).await.unwrap().is_empty());
+    finish(store, "a", 2).await;
+    assert_eq!(answer(9).await.unwrap(), [vec![], vec![], ids(&["d"]), ids(&["C"]), vec![]]);
+    apply(store, "d", Action::Delete, 3).await;
+    assert_eq!(answer(9).await.unwrap(), [vec![], vec![], vec![], ids(&["C"]), vec![]]);
+}

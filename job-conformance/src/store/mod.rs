@@ -56,6 +56,7 @@ pub mod redispatch;
 pub mod seeded;
 pub mod stow;
 mod suite;
+pub mod suspension;
 pub mod verify;
 
 /// Where a backend's suite gets its stores from.

@@ -201,6 +201,7 @@ macro_rules! store_suite {
                 a_job_that_completes_early_waits_no_more
                 progress_releases_nobody
                 a_prerequisite_is_of_the_same_partition
+                a_store_says_who_waits
             }
             delay {
                 a_delayed_job_is_due_after_its_delay
@@ -287,6 +288,19 @@ macro_rules! store_suite {
                 only_what_is_due_and_free_waits
                 what_is_on_lease_or_failing_still_waits
                 an_empty_store_shows_nothing
+            }
+            suspension {
+                nothing_of_a_suspended_partition_is_taken
+                a_resumed_partition_goes_on
+                jobs_created_meanwhile_are_held
+                a_resume_reaches_jobs_accepted_as_suspended
+                doing_it_again_changes_nothing
+                everything_else_goes_on
+                a_paused_job_stays_held
+                kept_messages_are_held_too
+                what_was_taken_before_can_be_settled
+                suspended_partitions_are_listed
+                a_partition_stays_suspended_without_jobs
             }
             prune {
                 only_finished_jobs_are_removed
@@ -383,6 +397,7 @@ mod tests {
         ("lease", include_str!("lease.rs")),
         ("stow", include_str!("stow.rs")),
         ("redispatch", include_str!("redispatch.rs")),
+        ("suspension", include_str!("suspension.rs")),
         ("prune", include_str!("prune.rs")),
         ("verify", include_str!("verify.rs")),
         ("isolation", include_str!("isolation.rs")),

@@ -1,10 +1,12 @@
 //! What the Java readers of these messages accept beyond plain JSON types, so that no producer is turned away by us.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use ::bytes::Bytes;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -14,12 +16,44 @@ use crate::clock::Timestamp;
 /// Reads the first JSON value of `body`; what follows it is ignored.
 pub(super) fn first_value<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    T::deserialize(&mut reader).or_else(|error| {
+    let read = Object::<T>::deserialize(&mut reader).or_else(|error| {
         // A typed read refuses repeated members; in a tree the last one wins.
         Value::deserialize(&mut serde_json::Deserializer::from_slice(body))
-            .and_then(T::deserialize)
+            .and_then(Object::<T>::deserialize)
             .map_err(|_| MessageError(error.to_string()))
-    })
+    });
+    read.map(|Object(value)| value)
+}
+
+/// A JSON object or null. A derived reader alone would take an array as well, its items in the order of the members.
+pub(super) fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::<Object<T>>::deserialize(deserializer).map(|read| read.map(|Object(value)| value))
+}
+
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+    }
 }
 
 pub(super) const fn version() -> i32 {

@@ -61,9 +61,10 @@ impl FromStr for StatusType {
             "Inactive" => Self::Inactive,
             "NotFinished" => Self::NotFinished,
             _ => {
-                return Err(Error::invalid(
-                    "statusType is unknown: expected one of All, NotCompleted, Completed, Inactive, NotFinished",
-                ));
+                let shown: String = text.chars().take(40).collect();
+                return Err(Error::invalid(format!(
+                    "statusType is {shown:?}: expected one of All, NotCompleted, Completed, Inactive, NotFinished"
+                )));
             }
         })
     }

@@ -1,6 +1,7 @@
 //! The order of a listing: the same on every store, whatever a database's locale.
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -64,6 +65,33 @@ impl Default for Sort {
     /// Newest first.
     fn default() -> Self {
         Self { field: SortField::CreateTime, direction: SortDirection::Descending }
+    }
+}
+
+/// As it is read: `createTime:desc`.
+impl fmt::Display for Sort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let field = match &self.field {
+            SortField::JobId => "jobId",
+            SortField::Name => "name",
+            SortField::Description => "description",
+            SortField::ExternalData => "externalData",
+            SortField::CreateTime => "createTime",
+            SortField::LastUpdateTime => "lastUpdateTime",
+            SortField::Status => "status",
+            SortField::PercentageComplete => "percentageComplete",
+            SortField::Label(key) => return write!(f, "labels.{key}:{}", self.direction.as_str()),
+        };
+        write!(f, "{field}:{}", self.direction.as_str())
+    }
+}
+
+impl SortDirection {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ascending => "asc",
+            Self::Descending => "desc",
+        }
     }
 }
 
@@ -161,6 +189,38 @@ impl Sort {
         Cursor { value: self.value(job), job: job.key.job.clone() }
     }
 
+    /// The text form of a place in this order: opaque to clients and safe in a URL.
+    #[must_use]
+    pub fn write_cursor(&self, cursor: &Cursor) -> String {
+        let json = serde_json::to_vec(&(&cursor.value, cursor.job.as_str(), self.to_string()))
+            .expect("texts and numbers always serialise");
+        URL_SAFE_NO_PAD.encode(json)
+    }
+
+    /// Reads the text form. A place in one order is none in another.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) when the text did not come from [`write_cursor`](Self::write_cursor), or from
+    /// that of another order.
+    pub fn read_cursor(&self, text: &str) -> Result<Cursor, Error> {
+        let wrong = || Error::invalid("after is not a cursor that this service gave out");
+        let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
+        let (value, job, sort): (SortValue, String, String) =
+            serde_json::from_slice(&json).map_err(|_| wrong())?;
+        if sort != self.to_string() {
+            // What stands in it is shown only if it could have come from here.
+            let sort: Self = sort.parse().map_err(|_| wrong())?;
+            return Err(Error::invalid(format!(
+                "after is a cursor of a listing with another sort, {}",
+                shown(&sort.to_string())
+            )));
+        }
+        if matches!(&value, SortValue::Text(text) if text.contains('\0')) {
+            return Err(wrong());
+        }
+        Ok(Cursor { value, job: JobId::new(job).map_err(|_| wrong())? })
+    }
+
     /// The order of two places in a listing.
     #[must_use]
     pub fn compare(&self, a: &Cursor, b: &Cursor) -> Ordering {
@@ -174,39 +234,13 @@ impl Sort {
 }
 
 /// A place in a listing: the sorted value of a job and its id. It stays valid when that job is deleted.
-///
-/// Its text form is opaque to clients and safe in a URL.
+/// [`Sort::write_cursor`] gives it a text form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     /// The value in the sorted field.
     pub value: SortValue,
     /// The id that breaks ties.
     pub job: JobId,
-}
-
-impl Cursor {
-    /// The text form.
-    #[must_use]
-    pub fn encode(&self) -> String {
-        let json = serde_json::to_vec(&(&self.value, self.job.as_str()))
-            .expect("texts and numbers always serialise");
-        URL_SAFE_NO_PAD.encode(json)
-    }
-
-    /// Reads the text form.
-    ///
-    /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) when the text did not come from [`encode`](Self::encode).
-    pub fn decode(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::invalid("after is not a cursor that this service gave out");
-        let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
-        let (value, job): (SortValue, String) = serde_json::from_slice(&json).map_err(|_| wrong())?;
-        let nul = matches!(&value, SortValue::Text(text) if text.contains('\0'));
-        if nul {
-            return Err(wrong());
-        }
-        Ok(Self { value, job: JobId::new(job).map_err(|_| wrong())? })
-    }
 }
 
 /// The text by which a text is sorted first: each character in lower case where that is one character. Ties are broken
@@ -260,9 +294,16 @@ mod tests {
     #[test]
     fn cursors_survive_a_round_trip_and_nothing_else_is_one() {
         let cursor = Cursor { value: SortValue::Text("ä b".into()), job: JobId::new("j").unwrap() };
-        assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor);
-        for bad in ["", "x", "!!", "bnVsbA"] {
-            assert!(Cursor::decode(bad).is_err());
+        for sort in ["name:asc", "labels.a:b:desc", "createTime:desc"] {
+            let sort: Sort = sort.parse().unwrap();
+            assert_eq!(sort.read_cursor(&sort.write_cursor(&cursor)).unwrap(), cursor, "{sort}");
+            for bad in ["", "x", "!!", "bnVsbA", "WyJhIiwiaiIsIiJd"] {
+                assert!(sort.read_cursor(bad).is_err());
+            }
         }
+        let (name, description): (Sort, Sort) =
+            ("name:asc".parse().unwrap(), "description:asc".parse().unwrap());
+        let error = description.read_cursor(&name.write_cursor(&cursor)).unwrap_err();
+        assert_eq!(error.message(), "after is a cursor of a listing with another sort, name:asc");
     }
 }

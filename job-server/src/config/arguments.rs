@@ -16,6 +16,7 @@ use super::listing::{Setting, settings};
 use super::{Config, HealthArguments, LogFormat, Roles, SuspendedPattern, environment, job_types};
 use crate::auth::Secret;
 use crate::backends::{QueueArguments, StoreArguments};
+use crate::client::JobArguments;
 use crate::demo::DemoArgs;
 use crate::limits::Limits;
 use crate::maintenance::{MigrateArguments, PruneArguments, VerifyArguments};
@@ -61,6 +62,8 @@ pub enum Command {
     Config(Box<ConfigArguments>),
     /// Check the database, its schema, the broker, the queues and the clocks, and say what to do.
     Doctor(Box<ServeArguments>),
+    /// Create, watch and control jobs of a server.
+    Job(Box<JobArguments>),
     /// Check the job type definitions in a directory, without starting anything.
     CheckJobTypes {
         /// The directory; each definition is a file `ID.yaml` in it.

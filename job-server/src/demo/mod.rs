@@ -17,7 +17,7 @@ mod screen;
 mod stage;
 mod synthetic;
 mod synthetic_demo;
-mod table;
+pub(crate) mod table;
 mod text;
 mod text_demo;
 mod text_workers;

@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 /// The side a column's texts are moved to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     /// Texts.
     Left,
     /// Numbers.
@@ -15,14 +15,14 @@ pub(super) enum Align {
 
 /// Rows under a header.
 #[derive(Debug)]
-pub(super) struct Table<const COLUMNS: usize> {
+pub(crate) struct Table<const COLUMNS: usize> {
     header: [&'static str; COLUMNS],
     align: [Align; COLUMNS],
     rows: Vec<[String; COLUMNS]>,
 }
 
 impl<const COLUMNS: usize> Table<COLUMNS> {
-    pub(super) fn new(columns: [(&'static str, Align); COLUMNS]) -> Self {
+    pub(crate) fn new(columns: [(&'static str, Align); COLUMNS]) -> Self {
         Self {
             header: columns.map(|(name, _)| name),
             align: columns.map(|(_, align)| align),
@@ -30,12 +30,12 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         }
     }
 
-    pub(super) fn push(&mut self, row: [String; COLUMNS]) {
+    pub(crate) fn push(&mut self, row: [String; COLUMNS]) {
         self.rows.push(row.map(|cell| printable(&cell)));
     }
 
     /// One line per row, each ending in a line break and none in spaces.
-    pub(super) fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
             let cells = self.rows.iter().map(|row| row[column].width());
             cells.chain([self.header[column].width()]).max().unwrap_or_default()
@@ -68,12 +68,12 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
 }
 
 /// A file name may hold line breaks and escape sequences; on a terminal it must not.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{FFFD}' } else { character }).collect()
 }
 
 /// In groups of three, as in `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

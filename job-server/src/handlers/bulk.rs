@@ -15,14 +15,14 @@ pub(super) async fn cancel(api: &Api, call: &Call) -> Result<Answer, ApiError> {
     let partition = call.partition()?;
     let mut selection = selection(call, false, true)?;
     selection.status_type = StatusType::NotFinished;
-    let cancelled = api.cancelling.act_on_selected(&partition, &selection, Action::Cancel).await?;
+    let cancelled = api.service.act_on_selected(&partition, &selection, Action::Cancel).await?;
     Ok(counted(cancelled, &json!({ "jobsCanceled": cancelled })))
 }
 
 pub(super) async fn delete(api: &Api, call: &Call) -> Result<Answer, ApiError> {
     let partition = call.partition()?;
     let selection = selection(call, false, true)?;
-    let deleted = api.deleting.act_on_selected(&partition, &selection, Action::Delete).await?;
+    let deleted = api.service.act_on_selected(&partition, &selection, Action::Delete).await?;
     Ok(counted(deleted, &json!({ "jobsDeleted": deleted })))
 }
 

@@ -10,6 +10,7 @@ use job_core::{Created, Job, JobKey, TASK_NUMBER_MAX, TaskPath};
 use super::selection::{next_link, page_limit};
 use super::{Api, Call};
 use crate::error::ApiError;
+use crate::model::graph::GraphModel;
 use crate::model::job::{FailureModel, JobModel, TaskModel};
 use crate::model::new_job::{Origin, Request};
 use crate::reply::{Answer, empty, json};
@@ -20,6 +21,10 @@ const WAIT_SECONDS_MAX: u32 = 60;
 const WAIT_POLL: Duration = Duration::from_secs(1);
 /// How soon a long poll notices that its client went away or that the server stops.
 const WAIT_SLICE: Duration = Duration::from_secs(2);
+
+/// Jobs of a dependency graph when a client names no limit, and at most.
+const GRAPH_NODES_DEFAULT: u32 = 100;
+const GRAPH_NODES_MAX: u32 = 1_000;
 
 static CACHEABLE: HeaderName = HeaderName::from_static("cacheablejobstatus");
 
@@ -150,4 +155,12 @@ pub(super) async fn failures(api: &Api, call: &Call) -> Result<Answer, ApiError>
         next_link(call, &place.to_string(), &mut answer);
     }
     Ok(answer)
+}
+
+/// The jobs around a job; `limit` bounds how many.
+pub(super) async fn dependencies(api: &Api, call: &Call) -> Result<Answer, ApiError> {
+    let limit = call.query.number("limit", GRAPH_NODES_MAX)?;
+    let nodes = limit.filter(|limit| *limit > 0).unwrap_or(GRAPH_NODES_DEFAULT);
+    let graph = api.service.dependency_graph(&call.key()?, nodes as usize).await?;
+    Ok(json(StatusCode::OK, &GraphModel::new(&graph)))
 }

@@ -1,7 +1,7 @@
 //! Listing jobs.
 
 use hyper::StatusCode;
-use job_core::query::{Cursor, JobQuery, Sort, SortField, SortValue};
+use job_core::query::{Cursor, JobQuery, Sort};
 
 use super::selection::{next_link, page_limit, selection};
 use super::{Api, Call};
@@ -28,21 +28,12 @@ pub(super) async fn list(api: &Api, call: &Call) -> Result<Answer, ApiError> {
     let models: Vec<_> = page.jobs.iter().map(|job| JobModel::new(job, now)).collect();
     let mut answer = json(StatusCode::OK, &models);
     if let Some(next) = page.next {
-        next_link(call, &next.encode(), &mut answer);
+        next_link(call, &query.sort.write_cursor(&next), &mut answer);
     }
     Ok(answer)
 }
 
-/// A cursor says where a page begins in the order it was made for, and nothing in another.
 fn cursor(call: &Call, sort: &Sort) -> Result<Option<Cursor>, ApiError> {
-    let Some(text) = call.query.get("after").filter(|text| !text.is_empty()) else { return Ok(None) };
-    let cursor = Cursor::decode(text)?;
-    let is_numeric = matches!(
-        sort.field,
-        SortField::CreateTime | SortField::LastUpdateTime | SortField::Status | SortField::PercentageComplete
-    );
-    if is_numeric != matches!(cursor.value, SortValue::Number(_)) {
-        return Err(ApiError::bad_request("after is a cursor of a listing with another sort"));
-    }
-    Ok(Some(cursor))
+    let text = call.query.get("after").filter(|text| !text.is_empty());
+    Ok(text.map(|text| sort.read_cursor(text)).transpose()?)
 }

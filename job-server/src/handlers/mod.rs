@@ -7,6 +7,7 @@ mod job;
 mod job_types;
 mod jobs;
 mod metrics;
+mod partitions;
 mod selection;
 mod stats;
 mod swagger;
@@ -29,9 +30,6 @@ use crate::telemetry::Glance;
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) service: JobService,
-    /// The same engine with the step of bulk cancels, and with that of bulk deletes.
-    pub(crate) cancelling: JobService,
-    pub(crate) deleting: JobService,
     pub(crate) page_size: u32,
     pub(crate) status_check_interval: Duration,
     pub(crate) health: Health,
@@ -89,6 +87,10 @@ pub(crate) async fn answer(api: &Api, endpoint: Endpoint, call: &Call) -> Result
         Endpoint::SwaggerPage => swagger::page(),
         Endpoint::SwaggerFile => swagger::file(call),
         Endpoint::SwaggerDocument => Ok(swagger::document()),
+        Endpoint::Dependencies => job::dependencies(api, call).await,
+        Endpoint::SuspendedPartitions => partitions::suspended(api, call).await,
+        Endpoint::SuspendPartition => partitions::suspend(api, call).await,
+        Endpoint::ResumePartition => partitions::resume(api, call).await,
         Endpoint::AdminPing => Ok(health::admin_ping()),
         Endpoint::AdminHealthCheck => Ok(health::admin_check(api).await),
         Endpoint::Metrics => metrics::metrics(api).await,

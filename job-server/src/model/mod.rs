@@ -1,5 +1,6 @@
 //! The JSON of the contract, and what it means in the engine's terms.
 
+pub(crate) mod graph;
 pub(crate) mod job;
 mod lenient;
 pub(crate) mod new_job;

@@ -1,4 +1,4 @@
-//! A store in which a test can hold up, fail or break the reading of single jobs.
+//! A store in which a test can hold up, fail or break what is done with single jobs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,8 +10,8 @@ use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
     Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore, LeaseOwner,
-    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, TaskReport,
-    VerifyRequest,
+    Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage, Suspension,
+    TaskReport, VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Clock as _, Error, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, SystemClock,
@@ -20,8 +20,8 @@ use job_core::{
 use job_store_memory::MemoryStore;
 use tokio::sync::Semaphore;
 
-/// What happens to reads of these job ids: `held` waits for a permit of [`HookedStore::gate`], `down` fails, and
-/// `broken` panics.
+/// What happens to reads and creates of these job ids: `held` waits for a permit of [`HookedStore::gate`], `down` fails for
+/// now and `refused` for good, and `broken` panics.
 pub(crate) struct HookedStore {
     inner: MemoryStore,
     pub(crate) gate: Semaphore,
@@ -32,6 +32,8 @@ pub(crate) struct HookedStore {
     pub(crate) ping_error: std::sync::atomic::AtomicBool,
     /// How many creates of ids that begin with `slow` go on at once, and how long each takes.
     slow: (Semaphore, Duration),
+    /// How many jobs each create held.
+    pub(crate) creates: std::sync::Mutex<Vec<usize>>,
 }
 
 impl fmt::Debug for HookedStore {
@@ -54,6 +56,7 @@ impl HookedStore {
             passed: Semaphore::new(0),
             ping_error: false.into(),
             slow: (Semaphore::new(places), work),
+            creates: std::sync::Mutex::default(),
         })
     }
 
@@ -67,6 +70,7 @@ impl HookedStore {
             }
             "down" => Err(Error::unavailable("the store cannot be reached")
                 .with_source("connection refused by 10.0.0.1")),
+            "refused" => Err(Error::new(job_core::ErrorKind::Internal, "the store cannot keep this")),
             "broken" => panic!("a defect with a secret"),
             _ => Ok(()),
         }
@@ -76,13 +80,16 @@ impl HookedStore {
 #[async_trait]
 impl JobStore for HookedStore {
     async fn create(&self, jobs: Vec<AcceptedJob>, now: Timestamp) -> Result<Vec<CreateOutcome>> {
+        self.creates.lock().unwrap().push(jobs.len());
         for job in &jobs {
             self.hook(job.job.key.job.as_str()).await?;
-            if job.job.key.job.as_str().starts_with("slow") {
-                let _place = self.slow.0.acquire().await.unwrap();
-                SystemClock::new().sleep(self.slow.1).await;
-            }
         }
+        let slow = jobs.iter().filter(|job| job.job.key.job.as_str().starts_with("slow"));
+        futures::future::join_all(slow.map(|_| async {
+            let _place = self.slow.0.acquire().await.unwrap();
+            SystemClock::new().sleep(self.slow.1).await;
+        }))
+        .await;
         self.inner.create(jobs, now).await
     }
     async fn get(&self, keys: &[JobKey]) -> Result<Vec<Option<Job>>> {
@@ -150,6 +157,27 @@ impl JobStore for HookedStore {
     async fn failures(&self, job: &JobKey, after: u64, limit: u32) -> Result<Vec<(u64, TaskPath, Failure)>> {
         self.inner.failures(job, after, limit).await
     }
+    async fn dependents(
+        &self,
+        partition: &PartitionId,
+        prerequisites: &[JobId],
+        limit: u32,
+    ) -> Result<Vec<Vec<JobId>>> {
+        self.inner.dependents(partition, prerequisites, limit).await
+    }
+
+    async fn suspend(&self, partition: &PartitionId, suspension: Suspension) -> Result<()> {
+        self.inner.suspend(partition, suspension).await
+    }
+
+    async fn suspended_partitions(
+        &self,
+        after: Option<&PartitionId>,
+        limit: u32,
+    ) -> Result<Vec<PartitionId>> {
+        self.inner.suspended_partitions(after, limit).await
+    }
+
     async fn prune(&self, request: &PruneRequest) -> Result<u64> {
         self.inner.prune(request).await
     }

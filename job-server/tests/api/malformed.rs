@@ -207,7 +207,7 @@ async fn wrong_targets_are_refused_with_what_is_wrong() {
         ("GET", format!("{jobs}?sort=size:asc"), 400, "Invalid value for sort field: size:asc"),
         ("GET", format!("{jobs}?sort=name:up"), 400, "Invalid value for sort direction: up"),
         ("GET", format!("{jobs}?sort=labels.:asc"), 400, "Invalid format for label sort specified"),
-        ("GET", format!("{jobs}?statusType=Done"), 400, "statusType is unknown: expected one of All"),
+        ("GET", format!("{jobs}?statusType=Done"), 400, "statusType is \"Done\": expected one of All"),
         ("GET", format!("{jobs}?after=x"), 400, "after is not a cursor"),
         ("GET", format!("{jobs}?filter="), 400, "Unable to parse filter"),
         (
