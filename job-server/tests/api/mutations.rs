@@ -170,6 +170,7 @@ fn whole(line: &Value, member: &str) -> Option<String> {
 }
 
 #[test]
+#[ignore = "a search that nobody has looked at yet: run it by name"]
 fn filters() {
     let mut seeds = texts(include_str!("../corpus/filters.jsonl"), |line| {
         let target = whole(line, "target")?;
@@ -189,6 +190,7 @@ fn filters() {
 }
 
 #[test]
+#[ignore = "a search that nobody has looked at yet: run it by name"]
 fn definitions() {
     let mut seeds = texts(include_str!("../corpus/definitions.jsonl"), |line| whole(line, "yaml"));
     seeds.push(
@@ -207,6 +209,7 @@ fn definitions() {
 }
 
 #[test]
+#[ignore = "a search that nobody has looked at yet: run it by name"]
 fn scripts() {
     let mut seeds = texts(include_str!("../corpus/scripts.jsonl"), |line| {
         serde_json::from_str(whole(line, "yaml")?.strip_prefix("taskScript: ")?).ok()
@@ -231,6 +234,7 @@ fn scripts() {
 }
 
 #[test]
+#[ignore = "a search that nobody has looked at yet: run it by name"]
 fn task_messages() {
     let seeds: Vec<Vec<u8>> = [
         &include_bytes!("../../../job-core/tests/golden/message_first.json")[..],
@@ -250,6 +254,7 @@ fn task_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a search that nobody has looked at yet: run it by name"]
 async fn create_bodies() {
     let mut seeds = texts(include_str!("../corpus/bodies.jsonl"), |line| whole(line, "body"));
     let extra =
