@@ -56,7 +56,7 @@ pub(crate) static METRICS: &[Metric] = metrics! {
 
     Gauge "job_service_tracker_queue_messages" {} "Reports that wait on the tracking queue: how far the tracker is behind."
     Counter "job_service_tracker_deliveries_total" { outcome ["acked" "handed_back"] } "Deliveries that the tracker settled."
-    Counter "job_service_tracker_reports_total" { outcome ["counted" "duplicate" "unknown_job" "finished_job"] } "Reports recorded, by what they did."
+    Counter "job_service_tracker_reports_total" { outcome ["counted" "duplicate" "unknown_job" "finished_job" "damaged_job"] } "Reports recorded, by what they did."
     Counter "job_service_tracker_refused_total" { reason ["unreadable" "malformed" "store"] } "Messages and reports set aside."
     Histogram "job_service_tracker_batch_deliveries" {} "Deliveries in a batch."
     Histogram "job_service_tracker_batch_duration_seconds" {} "From a gathered batch to its settled deliveries."
