@@ -14,6 +14,9 @@ pub struct Backoff {
 impl Backoff {
     /// For messages that a queue did not take.
     pub const DISPATCH: Self = Self { first: Duration::from_millis(100), longest: Duration::from_secs(30) };
+    /// For messages of a task in hand: a full queue has room again as soon as somebody takes a message off it.
+    pub const FULL_QUEUE: Self =
+        Self { first: Duration::from_millis(20), longest: Duration::from_millis(250) };
     /// For a store or a queue that cannot be reached.
     pub const RECONNECT: Self = Self { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
 
@@ -47,5 +50,6 @@ mod tests {
             }
         }
         assert_ne!(backoff.wait(3, 1), backoff.wait(3, 2));
+        assert!((0..100).all(|failures| Backoff::FULL_QUEUE.wait(failures, 7) <= Duration::from_millis(250)));
     }
 }

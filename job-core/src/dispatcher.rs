@@ -3,6 +3,8 @@
 //! Claim under a lease, publish with confirms, settle. A crash in between publishes again when the lease ends: at least
 //! once, never zero. Any number of dispatchers may run on one store.
 
+mod wake_queue;
+
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use crate::signals::Signals;
 use crate::store::{ClaimRequest, JobStore, LeaseOwner, OutboxContent, OutboxEntry, Settled};
 use crate::telemetry;
 use crate::trace::{TRACEPARENT, TraceContext};
+use wake_queue::WakeQueue;
 
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct DispatcherSettings {
     pub lease: Duration,
     /// How often to look when nobody wakes it: what another process' create costs in latency.
     pub poll_interval: Duration,
+    /// A queue on which any message at all means: look now (`CAF_SCHEDULER_INPUT_QUEUE`).
+    pub wake_queue: Option<String>,
     /// What goes into the messages.
     pub tracking: TrackingSettings,
 }
@@ -38,6 +43,7 @@ impl Default for DispatcherSettings {
             batch_size: 500,
             lease: Duration::from_secs(30),
             poll_interval: Duration::from_millis(500),
+            wake_queue: None,
             tracking: TrackingSettings::default(),
         }
     }
@@ -129,6 +135,21 @@ impl Dispatcher {
 
     /// Works until stopping is asked for; then finishes the batch in hand and returns.
     pub async fn run(self, shutdown: Shutdown) {
+        match &self.settings.wake_queue {
+            Some(wake_queue) => {
+                let listener = WakeQueue {
+                    name: wake_queue,
+                    queue: self.queue.as_ref(),
+                    clock: self.clock.as_ref(),
+                    signals: &self.signals,
+                };
+                tokio::join!(self.dispatch(&shutdown), listener.listen(&shutdown));
+            }
+            None => self.dispatch(&shutdown).await,
+        }
+    }
+
+    async fn dispatch(&self, shutdown: &Shutdown) {
         let mut failures = 0;
         while !shutdown.is_stopping() {
             let wait = match self.dispatch_due().await {
@@ -185,19 +206,23 @@ impl Dispatcher {
         let now = self.clock.now();
         let publications =
             entries.iter().map(|entry| publication(entry, &self.settings.tracking, now)).collect();
-        let outcomes = match self.queue.publish(publications).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => vec![PublishOutcome::Refused { reason: error.message().to_owned() }; entries.len()],
+        // When nobody can publish it is no entry's fault: none waits longer than it takes to look again.
+        let (outcomes, backoff) = match self.queue.publish(publications).await {
+            Ok(outcomes) => (outcomes, Backoff::DISPATCH),
+            Err(error) => {
+                let refused = PublishOutcome::Refused { reason: error.message().to_owned() };
+                (vec![refused; entries.len()], Backoff::RECONNECT)
+            }
         };
         telemetry::dispatched(&outcomes);
         entries
             .iter()
             .zip(outcomes)
-            .map(|(entry, outcome)| (entry.id, self.settled(entry, outcome)))
+            .map(|(entry, outcome)| (entry.id, self.settled(entry, outcome, backoff)))
             .collect()
     }
 
-    fn settled(&self, entry: &OutboxEntry, outcome: PublishOutcome) -> Settled {
+    fn settled(&self, entry: &OutboxEntry, outcome: PublishOutcome, backoff: Backoff) -> Settled {
         let reason = match outcome {
             PublishOutcome::Confirmed => return Settled::Published,
             PublishOutcome::Unroutable => "the queue does not exist".to_owned(),
@@ -207,7 +232,7 @@ impl Dispatcher {
             job.partition = %entry.job.partition, job.id = %entry.job.job, delivery.attempt = entry.attempts + 1, reason,
             "a message could not be published"
         );
-        let retry_at = self.clock.now().saturating_add(Backoff::DISPATCH.wait(entry.attempts, entry.id));
+        let retry_at = self.clock.now().saturating_add(backoff.wait(entry.attempts, entry.id));
         Settled::Failed { retry_at, reason }
     }
 }

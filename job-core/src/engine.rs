@@ -139,7 +139,11 @@ impl Engine {
     pub fn runner(&self, input: impl Into<String>) -> RunnerBuilder {
         let clock = self.service.clock();
         let status = StoreStatus::new(Arc::clone(self.service.store()), Arc::clone(clock));
-        Runner::builder(Arc::clone(&self.queue), input).clock(Arc::clone(clock)).status(status)
+        let signals = self.service.signals().clone();
+        Runner::builder(Arc::clone(&self.queue), input)
+            .clock(Arc::clone(clock))
+            .status(status)
+            .signals(signals)
     }
 
     /// Runs a runner until the engine stops.

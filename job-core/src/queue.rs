@@ -26,7 +26,8 @@ pub struct Publication {
     pub body: Bytes,
     /// Usually empty.
     pub headers: Headers,
-    /// Lets a consumer recognise a repeat; the same whenever the same message is published again.
+    /// Lets a consumer recognise a repeat: the same whenever the same message is published again, and handed out with
+    /// every [`Delivery`]. Up to 255 bytes; a longer one may be left out.
     pub message_id: Option<String>,
 }
 
@@ -45,7 +46,8 @@ pub enum PublishOutcome {
     Confirmed,
     /// There is no such queue.
     Unroutable,
-    /// The queue refused it, or the connection was lost before it answered: the message may or may not be there.
+    /// The queue refused it, it could not be sent, or the connection was lost before it was answered, in which case the
+    /// message may or may not be there.
     Refused {
         /// What the queue said.
         reason: String,
@@ -88,6 +90,8 @@ pub struct Delivery {
     pub queue: String,
     /// How often it was delivered before, as far as the queue knows; at least 1 when it is flagged as redelivered.
     pub redeliveries: u32,
+    /// The id it was published with, where it had one that the queue can carry.
+    pub message_id: Option<String>,
     settle: Option<(Arc<dyn Settle>, u64)>,
 }
 
@@ -102,7 +106,14 @@ impl Delivery {
         settle: Arc<dyn Settle>,
         tag: u64,
     ) -> Self {
-        Self { body, headers, queue, redeliveries, settle: Some((settle, tag)) }
+        Self { body, headers, queue, redeliveries, message_id: None, settle: Some((settle, tag)) }
+    }
+
+    /// Only for backends: the id the message was published with.
+    #[must_use]
+    pub fn with_message_id(mut self, message_id: Option<String>) -> Self {
+        self.message_id = message_id;
+        self
     }
 
     /// Done with. Cancel safety: if the future is dropped the message may be delivered again.
@@ -172,7 +183,8 @@ impl fmt::Debug for Delivery {
 /// How to consume a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumeOptions {
-    /// How many unsettled deliveries may be in hand at once; at least 1.
+    /// How many unsettled deliveries may be in hand at once. At least 1: zero is refused, since to some brokers it means
+    /// that there is no bound.
     pub prefetch: u16,
 }
 
@@ -214,9 +226,10 @@ impl fmt::Debug for Consumer {
 pub trait TaskQueue: fmt::Debug + Send + Sync + 'static {
     /// Puts messages on their queues; a missing queue is declared when the backend's settings allow it.
     ///
-    /// *Contract.* One outcome per message, in order. Returns once every message is confirmed, refused or timed out.
+    /// *Contract.* One outcome per message, in order. Returns once every message is confirmed, refused or timed out. A
+    /// message to a name that no queue can have is refused alone.
     ///
-    /// *Errors.* Transient when nothing was sent because the queue cannot be reached.
+    /// *Errors.* Transient when nothing was sent because the queue cannot be reached, or takes messages from nobody.
     ///
     /// *Cancel safety.* Dropping the future leaves each message published or not.
     async fn publish(&self, messages: Vec<Publication>) -> Result<Vec<PublishOutcome>>;
@@ -224,15 +237,20 @@ pub trait TaskQueue: fmt::Debug + Send + Sync + 'static {
     /// Begins to take messages off `queue`, which is declared if it is missing.
     ///
     /// *Contract.* Never more than `options.prefetch` unsettled deliveries per consumer. Several consumers share a queue.
+    /// A queue that is deleted does not end its consumers: they go on once it exists again, and a backend may declare it
+    /// again for them. What they have in hand then can still be settled, which may fail as on a lost connection; it is
+    /// not delivered again.
     ///
-    /// *Errors.* Transient when the queue cannot be reached now.
+    /// *Errors.* Transient when the queue cannot be reached now; permanent when the prefetch is zero or the name is not
+    /// allowed.
     ///
     /// *Cancel safety.* Dropping the future consumes nothing.
     async fn consume(&self, queue: &str, options: ConsumeOptions) -> Result<Consumer>;
 
     /// Makes sure that `queue` exists; one that exists with other settings is used as it is.
     ///
-    /// *Errors.* Transient when the queue cannot be reached; permanent when the name is not allowed.
+    /// *Errors.* Transient when the queue cannot be reached; permanent when the name is not allowed, which an empty one or
+    /// one of more than 255 bytes never is.
     ///
     /// *Cancel safety.* Safe.
     async fn declare(&self, queue: &str) -> Result<()>;

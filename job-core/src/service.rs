@@ -16,12 +16,15 @@ use crate::id::{JobId, JobKey, PartitionId, TaskPath};
 use crate::job::{AcceptedJob, Failure, Job, NewJob};
 use crate::job_type::{JobTypes, Surroundings};
 use crate::lifecycle::JobStatus;
+use crate::message::TaskMessage;
 use crate::progress::TaskProgress;
 use crate::query::{JobPage, JobQuery, PAGE_SIZE_MAX, Selection};
+use crate::queue::Headers;
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
 use crate::store::{
-    Action, ActionOutcome, CreateOutcome, Drift, JobStore, PruneRequest, Suspension, VerifyRequest,
+    Action, ActionOutcome, CreateOutcome, Drift, JobStore, PruneRequest, StowedMessage, Suspension,
+    VerifyRequest,
 };
 
 /// Jobs that a bulk action visits in one step, unless it was told otherwise.
@@ -76,6 +79,7 @@ pub struct JobService {
     job_types: JobTypes,
     /// As many scripts at once as there are processors: more would only wait for each other.
     scripts: Arc<Semaphore>,
+    resume_queue: Option<String>,
 }
 
 impl std::fmt::Debug for JobService {
@@ -99,6 +103,7 @@ impl JobService {
             creates: GroupCommit::default(),
             job_types: JobTypes::default(),
             scripts: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
+            resume_queue: None,
         }
     }
 
@@ -155,6 +160,14 @@ impl JobService {
     #[must_use]
     pub fn job_types(&self) -> &JobTypes {
         &self.job_types
+    }
+
+    /// Announces every resumed job on this queue too (`CAF_JOB_SERVICE_RESUME_JOB_QUEUE`), for deployments whose
+    /// workers stow elsewhere. A bulk resume announces nothing.
+    #[must_use]
+    pub fn with_resume_queue(mut self, queue: impl Into<String>) -> Self {
+        self.resume_queue = Some(queue.into());
+        self
     }
 
     /// The store behind this service.
@@ -336,6 +349,9 @@ impl JobService {
     /// [`NotFound`](ErrorKind::NotFound); [`IllegalTransition`](ErrorKind::IllegalTransition) when the job's status does
     /// not allow the action.
     pub async fn act(&self, key: &JobKey, action: Action) -> Result<bool> {
+        if let (Action::Resume, Some(queue)) = (action, &self.resume_queue) {
+            self.announce_resume(key, queue).await?;
+        }
         match self.store.act(key, action, self.clock.now()).await? {
             ActionOutcome::Applied => {
                 match action {
@@ -351,6 +367,18 @@ impl JobService {
                 Err(Error::new(ErrorKind::IllegalTransition, refusal.message(key.job.as_str())))
             }
         }
+    }
+
+    /// Keeps the announcement with the job's stowed messages, so that the step that resumes the job releases it as well:
+    /// whatever crashes, it is sent if and only if the job was resumed, perhaps twice.
+    async fn announce_resume(&self, key: &JobKey, queue: &str) -> Result<()> {
+        if self.status_if_any(key).await? != Some(JobStatus::Paused) {
+            return Ok(());
+        }
+        let message = resume_message(key, queue, self.ids.next().to_string());
+        let (queue, body) = (queue.to_owned(), message.encode());
+        let announcement = StowedMessage { job: key.clone(), queue, body, headers: Headers::new() };
+        self.store.stow(vec![announcement], self.clock.now()).await.map(drop)
     }
 
     /// Applies an action to every selected job whose status allows it; answers how many changed.
@@ -527,6 +555,15 @@ impl JobService {
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+/// Messaging contract §6.3, with the members that its reader needs.
+fn resume_message(key: &JobKey, queue: &str, task_id: String) -> TaskMessage {
+    let payload = serde_json::json!({
+        "document": null,
+        "customData": { "partitionId": key.partition.as_str(), "jobId": key.job.as_str() },
+    });
+    TaskMessage::new_task(task_id, "DocumentWorkerTask", 1, payload.to_string(), queue)
 }
 
 fn not_found(key: &JobKey) -> Error {

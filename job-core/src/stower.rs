@@ -16,7 +16,7 @@ use crate::message::{MESSAGE_VERSION, TaskMessage, TaskStatus, set_aside};
 use crate::queue::{ConsumeOptions, Delivery, Publication, PublishOutcome, Settlement, TaskQueue};
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
-use crate::store::{JobStore, StowedMessage};
+use crate::store::{JobStore, StowOutcome, StowedMessage};
 use crate::telemetry;
 
 /// How a stower works.
@@ -41,6 +41,17 @@ impl StowerSettings {
     }
 }
 
+/// Counts of what a stower has done, for tests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StowerCounts {
+    /// Messages that the store keeps.
+    pub kept: u64,
+    /// Messages of jobs that are gone or finished.
+    pub dropped: u64,
+    /// Messages set aside.
+    pub refused: u64,
+}
+
 /// Keeps the messages of paused jobs.
 #[derive(Debug)]
 pub struct Stower {
@@ -49,6 +60,7 @@ pub struct Stower {
     clock: Arc<dyn Clock>,
     signals: Signals,
     settings: StowerSettings,
+    counts: tokio::sync::watch::Sender<StowerCounts>,
 }
 
 impl Stower {
@@ -61,7 +73,13 @@ impl Stower {
         signals: Signals,
         settings: StowerSettings,
     ) -> Self {
-        Self { store, queue, clock, signals, settings }
+        Self { store, queue, clock, signals, settings, counts: tokio::sync::watch::Sender::default() }
+    }
+
+    /// What has been done so far; changes with every batch.
+    #[must_use]
+    pub fn counts(&self) -> tokio::sync::watch::Receiver<StowerCounts> {
+        self.counts.subscribe()
     }
 
     /// Works until stopping is asked for; then finishes the batch in hand and returns.
@@ -107,32 +125,42 @@ impl Stower {
                 }
                 Err(reason) => {
                     tracing::warn!(queue.name = self.settings.queue, reason, "a message cannot be stowed");
-                    answers.push(answer(&delivery, reason, &self.settings.error_queue));
+                    answers.push(answer(&delivery, &reason, &self.settings.error_queue));
                     unwanted.push(delivery);
                 }
             }
         }
         let (kept, refused) = (messages.len(), answers.len());
         let stowed = self.keep(messages).await;
-        settle(wanted, stowed).await;
+        settle(wanted, stowed.is_some()).await;
         let answered = self.publish(answers).await;
         settle(unwanted, answered).await;
-        telemetry::stowed(if stowed { kept } else { 0 }, if answered { refused } else { 0 });
-        stowed && answered
+        telemetry::stowed(if stowed.is_some() { kept } else { 0 }, if answered { refused } else { 0 });
+        self.counts.send_modify(|counts| {
+            for outcome in stowed.iter().flatten() {
+                match outcome {
+                    StowOutcome::Stowed => counts.kept += 1,
+                    StowOutcome::Dropped => counts.dropped += 1,
+                }
+            }
+            counts.refused += if answered { refused as u64 } else { 0 };
+        });
+        stowed.is_some() && answered
     }
 
-    async fn keep(&self, messages: Vec<StowedMessage>) -> bool {
+    /// What became of each; none when the store does not answer.
+    async fn keep(&self, messages: Vec<StowedMessage>) -> Option<Vec<StowOutcome>> {
         if messages.is_empty() {
-            return true;
+            return Some(Vec::new());
         }
         match self.store.stow(messages, self.clock.now()).await {
-            Ok(_) => {
+            Ok(outcomes) => {
                 self.signals.wake_dispatcher();
-                true
+                Some(outcomes)
             }
             Err(error) => {
                 tracing::warn!(%error, "messages of paused jobs could not be stowed and are handed back");
-                false
+                None
             }
         }
     }
@@ -153,15 +181,16 @@ async fn settle(deliveries: Vec<Delivery>, done: bool) {
     }
 }
 
-/// Messaging contract §6.2: the texts are its own.
-fn stowable(delivery: &Delivery) -> Result<StowedMessage, &'static str> {
-    let message =
-        TaskMessage::decode(&delivery.body).map_err(|_| "Unable to stow task. It cannot be read.")?;
+/// Messaging contract §6.2: the texts are its own, but for the details.
+fn stowable(delivery: &Delivery) -> Result<StowedMessage, String> {
+    let message = TaskMessage::decode(&delivery.body)
+        .map_err(|error| format!("Unable to stow task. It cannot be read: {error}"))?;
     let tracking = message.tracking.as_ref().ok_or("Unable to stow task. Tracking info not present.")?;
     let id = tracking.job_task_id.as_deref().filter(|id| !id.is_empty());
     let id = id.ok_or("Unable to stow task. Job task ID not present.")?;
-    let id: JobTaskId =
-        id.parse().map_err(|_| "Unable to stow task. Failed to parse job ID from job task id.")?;
+    let id: JobTaskId = id
+        .parse()
+        .map_err(|error| format!("Unable to stow task. Failed to parse job ID from job task id: {error}"))?;
     let queue = message.to.clone().filter(|to| !to.is_empty());
     let queue = queue.ok_or("Unable to stow task. It names no queue to go back to.")?;
     Ok(StowedMessage { job: id.job, queue, body: delivery.body.clone(), headers: delivery.headers.clone() })

@@ -13,7 +13,7 @@ use job_core::clock::ManualClock;
 use job_core::message::{TaskMessage, TrackingReportTask};
 use job_core::queue::TaskQueue;
 use job_core::worker::{Outcome, RunnerSettings, StatusAnswer, StatusQuestion, StatusSource, SubtaskError};
-use job_core::{Clock, JobStatus, Result, Timestamp};
+use job_core::{Clock, JobKey, JobStatus, Result, Signals, Timestamp};
 use tokio::sync::Notify;
 use worker_support::{INPUT, PIPE, Recorder, Running, Trouble, does, task, within};
 
@@ -184,6 +184,46 @@ async fn a_running_task_learns_that_its_job_was_cancelled() {
     let log = tokio::select! { log = settled => log, () = moving => unreachable!() };
     assert_eq!(log, ["items T.1 NEW_TASK", "Reject"], "no failure is reported");
     assert_eq!((refused.load(Ordering::SeqCst), running.monitor.counts().discarded), (1, 1));
+    running.stop().await;
+}
+
+/// Where the engine runs in this process nobody waits for the next look at the status.
+#[tokio::test]
+async fn a_running_task_is_told_at_once_that_its_job_was_cancelled() {
+    let queue = Recorder::new();
+    let clock = clock();
+    let signals = Signals::default();
+    let status = Known::new(&clock, &[("job", JobStatus::Active), ("other", JobStatus::Cancelled)]);
+    queue.put_task(&due_task("acme:job")).await;
+    let running = Running::start(&queue, |runner| {
+        let runner = runner.clock(Arc::<ManualClock>::clone(&clock)).status(status.clone());
+        runner.signals(signals.clone()).register(does(|_, context| {
+            Box::pin(async move {
+                context.subtask("items", "Item", 1, &1).await?;
+                context.cancelled().await;
+                Ok(Outcome::failed("of no interest any more"))
+            })
+        }))
+    });
+    queue.until("the first subtask", |log| log.len() == 1).await;
+    let (job, other) = (JobKey::parse("acme", "job").unwrap(), JobKey::parse("acme", "other").unwrap());
+    // Neither another job's end nor a failure, after which the other tasks go on, ends the task.
+    signals.job_finished(&other);
+    status.set("job", JobStatus::Failed);
+    let asked = status.asked.load(Ordering::SeqCst);
+    signals.job_finished(&job);
+    within(async {
+        while status.asked.load(Ordering::SeqCst) == asked {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(queue.log().len(), 1, "{:?}", queue.log());
+    status.set("job", JobStatus::Cancelled);
+    signals.job_finished(&job);
+    // The clock stands still.
+    assert_eq!(queue.until_settled(1).await, ["items T.1 NEW_TASK", "Reject"]);
+    assert_eq!(running.monitor.counts().discarded, 1);
     running.stop().await;
 }
 

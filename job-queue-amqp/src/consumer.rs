@@ -237,7 +237,9 @@ fn received(session: &Arc<Session>, delivery: lapin::message::Delivery) -> Deliv
     let redeliveries = redeliveries(delivery.redelivered, &headers);
     let settle = Arc::clone(session) as Arc<dyn job_core::queue::Settle>;
     let queue = session.queue.to_string();
+    let message_id = delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned());
     Delivery::new(queue, Bytes::from(delivery.data), headers, redeliveries, settle, delivery.delivery_tag)
+        .with_message_id(message_id)
 }
 
 /// What the user polls.

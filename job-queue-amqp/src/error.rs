@@ -10,6 +10,8 @@ pub(crate) enum Failure {
     Lapin(lapin::Error),
     /// There is no connection now.
     Down(String),
+    /// It lets nobody publish.
+    Blocked(String),
     /// The broker did not answer in time.
     Silent,
     /// [`AmqpQueue::close`](crate::AmqpQueue) was called.
@@ -36,6 +38,7 @@ impl Failure {
         match self {
             Self::Lapin(error) => reason(error),
             Self::Down(why) => format!("the broker cannot be reached: {why}"),
+            Self::Blocked(why) => format!("blocked: the broker lets nobody publish at present ({why})"),
             Self::Silent => "the broker did not answer in time".to_owned(),
             Self::Closed => "the connection to the queues is closed".to_owned(),
         }
@@ -101,6 +104,7 @@ mod tests {
             (said(AMQPHardError::CONNECTIONFORCED), ErrorKind::Unavailable, true),
             (said(AMQPHardError::INTERNALERROR), ErrorKind::Unavailable, true),
             (Failure::Silent.into_error("o"), ErrorKind::Unavailable, true),
+            (Failure::Blocked("low on memory".into()).into_error("o"), ErrorKind::Unavailable, true),
             (Failure::Closed.into_error("o"), ErrorKind::Unavailable, true),
             (Failure::Down("refused".into()).into_error("o"), ErrorKind::Unavailable, true),
             (

@@ -154,9 +154,9 @@ impl<'a> Flight<'a> {
                 let fate = match error::refusal(&error) {
                     Some(_) => Fate::ChannelClosed(reason),
                     None if is_for_channel => Fate::ChannelClosed(reason),
-                    None => {
-                        Fate::Refused(format!("the connection was lost before it was confirmed: {reason}"))
-                    }
+                    None => Fate::Refused(format!(
+                        "the connection was lost before it was confirmed, so that the queue may or may not have it: {reason}"
+                    )),
                 };
                 self.end(place, fate);
                 return;

@@ -12,6 +12,7 @@ use job_core::{Clock, ClockExt, Result, Shutdown, Timestamp};
 
 use crate::circuit::{Admission, Circuits};
 use crate::control::Control;
+use crate::error::Failure;
 use crate::flight::{Fate, Flight};
 use crate::lane::{Lane, Lanes};
 use crate::link::Link;
@@ -71,6 +72,9 @@ impl Publisher {
         tokio::task::coop::consume_budget().await;
         let live = self.link.live(self.limit).await.map_err(|failure| failure.into_error(OPERATION))?;
         self.circuits.on_connection(live.epoch);
+        if let Some(blocked) = self.stays_blocked(&live).await {
+            return Err(blocked.into_error(OPERATION));
+        }
         let mut outcomes = vec![PublishOutcome::Unroutable; messages.len()];
         let (missing, ready): (Vec<usize>, Vec<usize>) = (0..messages.len())
             .partition(|index| self.declares && !self.control.is_declared(&messages[*index].queue));
@@ -92,6 +96,13 @@ impl Publisher {
             };
         }
         Ok(outcomes)
+    }
+
+    /// That publishers are blocked, if they are and remain so.
+    async fn stays_blocked(&self, live: &Live) -> Option<Failure> {
+        live.blocked()?;
+        let _ = self.clock.timeout(self.limit, live.unblocked()).await;
+        live.blocked().map(Failure::Blocked)
     }
 }
 
@@ -163,8 +174,9 @@ impl Batch<'_> {
         if indexes.is_empty() {
             return Vec::new();
         }
-        if let Some(reason) = self.stays_blocked().await {
-            return indexes.iter().map(|index| (*index, Fate::Refused(reason.clone()))).collect();
+        // It may have begun since the publish did.
+        if let Some(blocked) = self.publisher.stays_blocked(self.live).await {
+            return indexes.iter().map(|index| (*index, Fate::Refused(blocked.reason()))).collect();
         }
         match self.publisher.lanes.take(self.live).await {
             Ok(lane) => self.fly(lane, indexes, width).await,
@@ -173,13 +185,6 @@ impl Batch<'_> {
                 indexes.iter().map(|index| (*index, fate.clone())).collect()
             }
         }
-    }
-
-    /// Why publishers are blocked, if they are and remain so.
-    async fn stays_blocked(&self) -> Option<String> {
-        self.live.blocked()?;
-        let _ = self.publisher.clock.timeout(self.publisher.limit, self.live.unblocked()).await;
-        self.live.blocked().map(|why| blocked(&why))
     }
 
     async fn fly(&self, lane: Lane, indexes: &[usize], width: usize) -> Vec<(usize, Fate)> {
@@ -257,7 +262,10 @@ impl Batch<'_> {
                 flight.skip_rest(&if self.live.is_connected() {
                     Fate::ChannelClosed("the channel was closed before it was sent".to_owned())
                 } else {
-                    Fate::Refused("the connection was lost before it was sent".to_owned())
+                    Fate::Refused(
+                        "the connection was lost before it was sent, so that the queue does not have it"
+                            .to_owned(),
+                    )
                 });
                 (entering, is_entering) = (None.into(), false);
             }
@@ -304,5 +312,5 @@ impl Batch<'_> {
 }
 
 fn blocked(why: &str) -> String {
-    format!("blocked: the broker lets nobody publish at present ({why})")
+    Failure::Blocked(why.to_owned()).reason()
 }

@@ -91,13 +91,17 @@ impl Broker {
         let mut messages = messages.into_iter().peekable();
         while let Some(first) = messages.next() {
             let queue = if self.options.declare_on_publish {
-                self.entry(&first.queue).ok()
+                self.entry(&first.queue)
+                    .map_err(|error| PublishOutcome::Refused { reason: error.message().to_owned() })
             } else {
-                self.find(&first.queue)
+                self.find(&first.queue).ok_or(PublishOutcome::Unroutable)
             };
-            let Some(queue) = queue else {
-                outcomes.push(PublishOutcome::Unroutable);
-                continue;
+            let queue = match queue {
+                Ok(queue) => queue,
+                Err(outcome) => {
+                    outcomes.push(outcome);
+                    continue;
+                }
             };
             queue.change(|contents| {
                 outcomes.push(contents.publish(first, &self.options));
@@ -112,9 +116,9 @@ impl Broker {
     /// Moves rejected messages to where the operator wants them; without such a place they are dropped.
     pub(crate) fn dead_letter(&self, from: &str, rejected: Vec<Message>) {
         let Some(to) = self.options.dead_letter_queues.get(from) else { return };
-        let letters = rejected.into_iter().map(|Message { body, mut headers, .. }| {
+        let letters = rejected.into_iter().map(|Message { body, mut headers, message_id, .. }| {
             headers.entry(FIRST_DEATH_QUEUE.to_owned()).or_insert_with(|| from.to_owned());
-            Publication { queue: to.clone(), body, headers, message_id: None }
+            Publication { queue: to.clone(), body, headers, message_id }
         });
         self.publish(letters.collect());
     }

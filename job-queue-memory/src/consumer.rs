@@ -71,6 +71,7 @@ impl Stream for Deliveries {
                 Arc::<Membership>::clone(member),
                 tag,
             )
+            .with_message_id(message.message_id)
         }))
     }
 }

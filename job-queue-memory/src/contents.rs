@@ -89,8 +89,9 @@ impl Contents {
         }
         self.held_messages += 1;
         self.held_bytes += size;
-        let Publication { body, headers, .. } = publication;
-        self.waiting.push_back(Message { sequence: self.next_sequence, body, headers, redeliveries: 0 });
+        let Publication { body, headers, message_id, .. } = publication;
+        let sequence = self.next_sequence;
+        self.waiting.push_back(Message { sequence, body, headers, message_id, redeliveries: 0 });
         self.next_sequence += 1;
         PublishOutcome::Confirmed
     }

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use job_core::queue::{Headers, Publication};
 
-/// A message that a queue has confirmed. Its id is not kept: a delivery has no place for it.
+/// A message that a queue has confirmed.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     /// Its place in the order of publication on its queue.
     pub(crate) sequence: u64,
     pub(crate) body: Bytes,
     pub(crate) headers: Headers,
+    pub(crate) message_id: Option<String>,
     /// How often a consumer had it in hand before.
     pub(crate) redeliveries: u32,
 }

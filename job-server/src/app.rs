@@ -93,12 +93,16 @@ impl App {
         if let Some(pattern) = config.suspended_partitions.clone() {
             service = service.with_suspended_partitions(Arc::new(move |partition| pattern.holds(partition)));
         }
+        if let Some(queue) = &config.resume_queue {
+            service = service.with_resume_queue(queue);
+        }
         let dispatcher = config.roles.has(Role::Dispatcher).then(|| DispatcherSettings {
             poll_interval: config.dispatch_poll,
             tracking: TrackingSettings {
                 status_capability: gate.guard.status_capability(),
                 ..config.tracking(api.as_ref().map(Listener::address))
             },
+            wake_queue: config.wake_queue.clone(),
             ..DispatcherSettings::default()
         });
         let tracker = config.roles.has(Role::Tracker).then(|| config.tracker());

@@ -350,7 +350,8 @@ impl FaultySettle {
             inner.redeliveries,
             Arc::<Self>::clone(settle),
             tag,
-        );
+        )
+        .with_message_id(inner.message_id.clone());
         settle.in_hand.lock().unwrap_or_else(PoisonError::into_inner).insert(tag, inner);
         outer
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use job_core::queue::Publication;
+use job_core::queue::{Delivery, Publication, Settlement};
 
 use super::QueueHarness;
 use super::line::{Line, headers, text};
@@ -56,6 +56,25 @@ pub async fn headers_arrive(harness: &dyn QueueHarness) {
         delivery.headers.iter().filter(|(name, _)| sent.contains_key(*name)).collect();
     assert_eq!(arrived, sent.iter().collect());
     delivery.ack().await.unwrap();
+}
+
+/// A consumer recognises a repeat by it, also when the message was in hand before.
+pub async fn an_id_travels_with_its_message(harness: &dyn QueueHarness) {
+    let line = Line::new(harness).await;
+    let with_id = |id: &str| Publication { message_id: Some(id.to_owned()), ..line.message(id.to_owned()) };
+    let long = "i".repeat(255);
+    line.publish_messages(vec![with_id("a"), with_id("größe"), with_id(&long), line.message("none")]).await;
+    let mut tap = line.consume(10).await;
+    for round in 0..2 {
+        let taken = tap.take(4).await;
+        for delivery in &taken {
+            let body = text(delivery);
+            let expected = (body != "none").then_some(body.as_str());
+            assert_eq!(delivery.message_id.as_deref(), expected, "round {round}");
+        }
+        let settlement = if round == 0 { Settlement::Requeue } else { Settlement::Ack };
+        Delivery::settle_all(taken, settlement).await.unwrap();
+    }
 }
 
 /// A holder of deliveries of several queues can tell them apart.

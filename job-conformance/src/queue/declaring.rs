@@ -1,6 +1,6 @@
 //! Cases on queues and their names.
 
-use job_core::queue::{Delivery, Publication, Settlement};
+use job_core::queue::{ConsumeOptions, Delivery, Publication, PublishOutcome, Settlement};
 
 use super::QueueHarness;
 use super::line::{Line, within};
@@ -83,6 +83,37 @@ pub async fn a_name_that_is_too_long_is_a_permanent_error(harness: &dyn QueueHar
     let line = Line::new(harness).await;
     let name = harness.queue_name(&"x".repeat(300));
     let error = within("a declare", line.connection.declare(&name)).await.unwrap_err();
+    assert!(!error.is_transient(), "{error:?}");
+    line.publish(["a"]).await;
+    line.leaves(["a"]).await;
+}
+
+/// Whoever uses it; the messages beside it and the connection are not harmed.
+pub async fn a_name_that_no_queue_can_have_is_refused_everywhere(harness: &dyn QueueHarness) {
+    let line = Line::new(harness).await;
+    for name in [String::new(), "x".repeat(256)] {
+        let error = within("a declare", line.connection.declare(&name)).await.unwrap_err();
+        assert!(!error.is_transient(), "{error:?}");
+        let options = ConsumeOptions { prefetch: 1 };
+        let error = within("a consume", line.connection.consume(&name, options)).await.unwrap_err();
+        assert!(!error.is_transient(), "{error:?}");
+        let messages = vec![line.message("before"), Publication::new(name, "lost"), line.message("behind")];
+        let outcomes = within("a publish", line.connection.publish(messages)).await.unwrap();
+        let [PublishOutcome::Confirmed, PublishOutcome::Refused { reason }, PublishOutcome::Confirmed] =
+            &outcomes[..]
+        else {
+            panic!("{outcomes:?}")
+        };
+        assert!(reason.contains("name"), "{reason}");
+    }
+    line.leaves(["before", "behind", "before", "behind"]).await;
+}
+
+/// Some brokers would take it for no bound at all.
+pub async fn a_prefetch_of_zero_is_a_permanent_error(harness: &dyn QueueHarness) {
+    let line = Line::new(harness).await;
+    let options = ConsumeOptions { prefetch: 0 };
+    let error = within("a consume", line.connection.consume(&line.name, options)).await.unwrap_err();
     assert!(!error.is_transient(), "{error:?}");
     line.publish(["a"]).await;
     line.leaves(["a"]).await;

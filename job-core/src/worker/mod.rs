@@ -37,6 +37,7 @@ mod counts;
 mod finisher;
 mod intake;
 mod outcome;
+mod place;
 mod publishing;
 mod registry;
 mod report;
@@ -47,6 +48,7 @@ mod status;
 mod status_cache;
 mod subtask;
 mod task;
+mod variables;
 
 use std::future::Future;
 
@@ -60,6 +62,7 @@ pub use settings::RunnerSettings;
 pub use status::{AlwaysActive, StatusAnswer, StatusQuestion, StatusSource, StoreStatus};
 pub use status_cache::CachedStatus;
 pub use subtask::{Subtask, SubtaskError};
+pub use variables::input_queue;
 
 /// Code that performs the tasks of one kind.
 ///

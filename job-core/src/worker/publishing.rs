@@ -4,18 +4,20 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::queue::{Publication, PublishOutcome, TaskQueue};
 
-/// How often a message to a queue that does not exist is tried: somebody may be about to declare it.
-const UNROUTABLE_ATTEMPTS_MAX: u32 = 5;
+/// How often a message to a queue that does not exist is tried, about two seconds long: somebody may be about to declare
+/// it.
+const UNROUTABLE_ATTEMPTS_MAX: u32 = 12;
 
 /// A queue that does not exist, even after a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unroutable(pub(super) String);
 
-/// Publishes messages in order; returns once every one is confirmed. Those that a queue refuses are tried again with
-/// growing waits, for as long as the caller keeps waiting.
+/// Publishes messages in order; returns once every one is confirmed. Those that a queue refuses are tried again, at least
+/// every quarter of a second, for as long as the caller keeps waiting; each time `waits_for` is told their queues.
 pub(super) async fn publish_all(
     queue: &dyn TaskQueue,
     clock: &dyn Clock,
+    waits_for: &(dyn Fn(&str) + Sync),
     mut messages: Vec<Publication>,
 ) -> Result<(), Unroutable> {
     let mut failures = 0;
@@ -25,11 +27,12 @@ pub(super) async fn publish_all(
         if messages.is_empty() {
             break;
         }
+        messages.iter().for_each(|message| waits_for(&message.queue));
         match unroutable {
             Some(queue) if failures + 1 >= UNROUTABLE_ATTEMPTS_MAX => return Err(Unroutable(queue)),
             _ => {}
         }
-        clock.sleep(Backoff::DISPATCH.wait(failures, messages.len() as u64)).await;
+        clock.sleep(Backoff::FULL_QUEUE.wait(failures, messages.len() as u64)).await;
         failures += 1;
     }
     Ok(())

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::Worker;
 use super::counts::{Counters, RunnerCounts};
 use super::finisher::Finisher;
+use super::place::Place;
 use super::registry::Registry;
 use super::responses::Style;
 use super::settings::RunnerSettings;
@@ -26,6 +27,7 @@ use crate::clock::{Clock, IdSource, RandomIds, SystemClock};
 use crate::error::{Error, Result};
 use crate::queue::{ConsumeOptions, Consumer, TaskQueue};
 use crate::shutdown::Shutdown;
+use crate::signals::Signals;
 
 /// How many batches of finished tasks may be on their way at once.
 const FINISHING: usize = 4;
@@ -78,6 +80,7 @@ impl Runner {
             registry: Registry::default(),
             settings: RunnerSettings::default(),
             status: Arc::new(AlwaysActive),
+            signals: None,
             clock: None,
             ids: Arc::new(RandomIds),
         }
@@ -196,10 +199,11 @@ impl Lane {
                     None => return,
                 },
             };
+            let place = Arc::new(Place::new(place));
             let mut task: Pin<Box<dyn Future<Output = ()> + Send>> =
-                Box::pin(Arc::clone(&self.station).process(delivery));
+                Box::pin(Arc::clone(&self.station).process(delivery, Arc::clone(&place)));
             if poll_fn(|cx| Poll::Ready(task.as_mut().poll(cx))).await.is_ready() {
-                kept = Some(place);
+                kept = place.take();
                 // A queue that always has more would otherwise keep the thread.
                 tokio::task::consume_budget().await;
                 continue;
@@ -225,6 +229,7 @@ pub struct RunnerBuilder {
     registry: Registry,
     settings: RunnerSettings,
     status: Arc<dyn StatusSource>,
+    signals: Option<Signals>,
     clock: Option<Arc<dyn Clock>>,
     ids: Arc<dyn IdSource>,
 }
@@ -260,6 +265,13 @@ impl RunnerBuilder {
         self
     }
 
+    /// The signals of an engine in this process: running tasks learn of a cancellation at once instead of at the next
+    /// look at the status. [`Engine::runner`](crate::Engine::runner) passes its own.
+    pub fn signals(mut self, signals: Signals) -> Self {
+        self.signals = Some(signals);
+        self
+    }
+
     /// The name and version that messages are signed with.
     pub fn signed(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
         self.settings.name = Some(name.into());
@@ -290,7 +302,7 @@ impl RunnerBuilder {
         if self.input.is_empty() {
             return Err(Error::invalid("a runner needs the name of the queue to consume"));
         }
-        let Self { queue, input, registry, settings, status, clock, ids } = self;
+        let Self { queue, input, registry, settings, status, signals, clock, ids } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let in_process = status.is_in_process();
         let coalesce = settings.coalesce_reports.unwrap_or(in_process);
@@ -307,6 +319,7 @@ impl RunnerBuilder {
             input,
             queue,
             status: Arc::new(CachedStatus::new(status, Arc::clone(&clock))),
+            signals,
             clock,
             ids,
             registry,

@@ -43,7 +43,8 @@ pub struct RunnerSettings {
     /// Whether a message whose `to` names another queue is sent there instead of being run
     /// (`CAF_WORKER_ENABLE_DIVERTED_TASK_CHECKING`).
     pub forward_diverted: bool,
-    /// How many tasks run at once (`CAF_WORKER_THREADS`).
+    /// How many tasks run at once (`CAF_WORKER_THREADS`). Those that wait for room on the very queue they came from do not
+    /// count: their runner has to go on with that queue.
     pub concurrency: NonZeroUsize,
     /// How many deliveries may be in hand: those that run, and those whose messages wait for confirmation. When unset:
     /// twice the concurrency and some.

@@ -9,24 +9,30 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::context::TaskContext;
 use super::counts::Counters;
 use super::finisher::{Finished, Finisher};
 use super::intake::{Try, Verdict, check_is_due, counted, passed_on, verdict, which_try};
 use super::outcome::{End, Outcome, ResultMessage, WorkerResult, describe};
+use super::place::Place;
 use super::publishing::{Unroutable, publish_all};
 use super::registry::{Mismatch, Registry};
 use super::report;
 use super::responses::{Received, Response, Responses, Style, TrackTo, sent};
 use super::settings::RunnerSettings;
 use super::status::{StatusQuestion, StatusSource};
+use super::status_cache::CachedStatus;
 use crate::clock::{Clock, IdSource};
 use crate::id::{IdError, JobKey, JobTaskId};
 use crate::lifecycle::JobStatus;
-use crate::message::{MESSAGE_VERSION, TaskMessage, TaskStatus, TrackingInfo, TrackingReportTask, set_aside};
+use crate::message::{
+    MESSAGE_VERSION, TaskMessage, TaskStatus, TrackingInfo, TrackingReportTask, same_queue, set_aside,
+};
 use crate::queue::{Delivery, Publication, Settlement, TaskQueue};
 use crate::shutdown::Shutdown;
+use crate::signals::Signals;
 
 /// How often a running task looks whether its job is still wanted, where its message does not say.
 const WATCH_INTERVAL_DEFAULT: Duration = Duration::from_secs(5);
@@ -43,7 +49,9 @@ pub(super) struct Station {
     pub(super) queue: Arc<dyn TaskQueue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Arc<dyn IdSource>,
-    pub(super) status: Arc<dyn StatusSource>,
+    pub(super) status: Arc<CachedStatus>,
+    /// Tells of jobs that end, where the engine runs in this process.
+    pub(super) signals: Option<Signals>,
     pub(super) registry: Registry,
     pub(super) settings: RunnerSettings,
     pub(super) style: Arc<Style>,
@@ -61,7 +69,7 @@ enum Broken {
 }
 
 impl Station {
-    pub(super) async fn process(self: Arc<Self>, delivery: Delivery) {
+    pub(super) async fn process(self: Arc<Self>, delivery: Delivery, place: Arc<Place>) {
         self.counters.received.add();
         let mut message = match TaskMessage::decode(&delivery.body) {
             Ok(message) => message,
@@ -92,7 +100,7 @@ impl Station {
                 let forwarded = to.map(|to| passed_on(&message, &delivery.headers, to));
                 self.finish(delivery, Vec::from_iter(forwarded), Settlement::Ack);
             }
-            (Verdict::Run, Ok(job_task_id)) => self.admit(message, job_task_id, delivery).await,
+            (Verdict::Run, Ok(job_task_id)) => self.admit(message, job_task_id, delivery, &place).await,
             (Verdict::Run, Err(error)) => self.set_aside(delivery, &format!("tracking.jobTaskId: {error}")),
         }
     }
@@ -126,6 +134,7 @@ impl Station {
         message: TaskMessage,
         job_task_id: Option<JobTaskId>,
         mut delivery: Delivery,
+        place: &Place,
     ) {
         let next = which_try(&delivery.headers, delivery.redeliveries, self.settings.retry_limit);
         if let Try::Count { retries } = next {
@@ -153,11 +162,17 @@ impl Station {
         );
         match next {
             Try::Poison { .. } => self.poison(&received.message, &context, delivery),
-            _ => self.execute(&received.message, &context, delivery).await,
+            _ => self.execute(&received.message, &context, delivery, place).await,
         }
     }
 
-    async fn execute(self: &Arc<Self>, message: &TaskMessage, context: &TaskContext, delivery: Delivery) {
+    async fn execute(
+        self: &Arc<Self>,
+        message: &TaskMessage,
+        context: &TaskContext,
+        delivery: Delivery,
+        place: &Place,
+    ) {
         let worker = match self.registry.find(message) {
             Ok(worker) => worker,
             Err(Mismatch::Invalid(text)) => return self.invalid(message, context, text, delivery),
@@ -177,7 +192,7 @@ impl Station {
             }
         };
         let version = worker.api_version();
-        match self.drive(work, context).await {
+        match self.drive(work, context, place).await {
             Ok(outcome) => self.conclude(message, context, worker.kind(), version, outcome, delivery),
             Err(Broken::JobEnded) => {
                 self.counters.discarded.add();
@@ -198,8 +213,9 @@ impl Station {
         &self,
         work: BoxFuture<'_, WorkerResult>,
         context: &TaskContext,
+        place: &Place,
     ) -> Result<Outcome, Broken> {
-        let mut publishing = pin!(self.publish_pending(context));
+        let mut publishing = pin!(self.publish_pending(context, place));
         let mut watching = pin!(self.watch(context));
         let result = tokio::select! {
             biased;
@@ -231,12 +247,18 @@ impl Station {
         })
     }
 
-    async fn publish_pending(&self, context: &TaskContext) -> Result<(), Broken> {
+    async fn publish_pending(&self, context: &TaskContext, place: &Place) -> Result<(), Broken> {
+        let waits_for = |queue: &str| {
+            if same_queue(queue, &self.input) {
+                place.wait(&self.input, self.clock.now());
+            }
+        };
         while let Some(messages) = context.take_pending().await {
             tokio::select! {
                 biased;
-                published = publish_all(self.queue.as_ref(), self.clock.as_ref(), messages) => {
+                published = publish_all(self.queue.as_ref(), self.clock.as_ref(), &waits_for, messages) => {
                     published.map_err(Broken::Unroutable)?;
+                    place.go_on();
                 }
                 () = context.cancelled() => return Err(Broken::JobEnded),
             }
@@ -244,26 +266,57 @@ impl Station {
         Ok(())
     }
 
+    /// Completes when the job of a running task was cancelled or deleted in this process; never where nobody tells.
+    ///
+    /// A failure does not count: the other tasks of a failed job go on until the next look.
+    async fn told_of_end(&self, job: &JobKey, url: Option<&str>) {
+        let Some(signals) = &self.signals else { return std::future::pending().await };
+        let mut finished = signals.finished_jobs();
+        loop {
+            // Lagging behind means that it may have been this one.
+            match finished.recv().await {
+                Ok(ended) if ended != *job => continue,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return std::future::pending().await,
+            }
+            self.status.forget(job).await;
+            let question = StatusQuestion { job, url, interval: WATCH_INTERVAL_DEFAULT };
+            if let Ok(Some(answer)) = self.status.ask(question).await
+                && matches!(answer.status, None | Some(JobStatus::Cancelled))
+            {
+                return;
+            }
+        }
+    }
+
     async fn watch(&self, context: &TaskContext) -> Infallible {
         let (Some(tracking), Some(task)) = (context.tracking(), context.job_task_id()) else {
             return std::future::pending().await;
         };
+        tokio::select! {
+            () = self.told_of_end(&task.job, tracking.status_check_url.as_deref()) => context.end_job(),
+            () = self.ask_now_and_then(tracking, &task.job, context) => {}
+        }
+        std::future::pending().await
+    }
+
+    /// Returns once there is nothing more to ask, the context being told if the job is not wanted any more.
+    async fn ask_now_and_then(&self, tracking: &TrackingInfo, job: &JobKey, context: &TaskContext) {
         let mut interval = match tracking.status_check_interval_millis {
             0 => WATCH_INTERVAL_DEFAULT,
             millis => Duration::from_millis(u64::try_from(millis).unwrap_or(0)),
         };
         loop {
             self.clock.sleep(interval.max(WATCH_INTERVAL_MIN)).await;
-            match self.status.ask(question(tracking, &task.job)).await {
+            match self.status.ask(question(tracking, job)).await {
                 Ok(Some(answer)) if verdict(answer.status, true, false) == Verdict::Discard => {
-                    context.end_job();
-                    return std::future::pending().await;
+                    return context.end_job();
                 }
                 Ok(Some(answer)) => {
                     context.checked(answer.as_of, millis(answer.valid_for));
                     interval = answer.valid_for;
                 }
-                Ok(None) => return std::future::pending().await,
+                Ok(None) => return,
                 Err(error) => tracing::warn!(%error, "the status of a job could not be asked for"),
             }
         }

@@ -178,7 +178,8 @@ impl TaskQueue for Recorder {
                 delivery.redeliveries,
                 Arc::<Recorded>::clone(&settle),
                 tag,
-            );
+            )
+            .with_message_id(delivery.message_id.clone());
             settle.held.lock().unwrap().insert(tag, delivery);
             copy
         })))

@@ -156,6 +156,15 @@ pub struct ServeArguments {
         default_value = "jobservice-paused-in"
     )]
     pub paused_queue: String,
+    /// Announce resumed jobs on this queue too, for workers that stow elsewhere.
+    #[arg(long, env = "CAF_JOB_SERVICE_RESUME_JOB_QUEUE", value_name = "QUEUE")]
+    pub resume_job_queue: Option<String>,
+    /// Look for due jobs whenever anything arrives on this queue.
+    #[arg(long, env = "CAF_SCHEDULER_INPUT_QUEUE", value_name = "QUEUE")]
+    pub scheduler_input_queue: Option<String>,
+    /// Stands in for the error queue where only this one is named.
+    #[arg(long, env = "CAF_WORKER_OUTPUT_QUEUE", value_name = "QUEUE", hide = true)]
+    pub worker_output_queue: Option<String>,
     /// How long workers may rely on a job's status, in seconds.
     #[arg(long, env = "CAF_STATUS_CHECK_INTERVAL_SECONDS", value_name = "SECONDS", default_value_t = 5)]
     pub status_check_interval_seconds: u32,
@@ -204,6 +213,12 @@ pub struct ServeArguments {
         value_parser = clap::value_parser!(u32).range(1..=30_000)
     )]
     pub tracker_batch_size: u32,
+    /// How many reports the tracker may hold besides the one in work [default: twice the batch].
+    #[arg(
+        long, env = "CAF_RABBITMQ_PREFETCH_BUFFER", value_name = "DELIVERIES", hide = true,
+        value_parser = clap::value_parser!(u32).range(0..=100_000)
+    )]
+    pub rabbitmq_prefetch_buffer: Option<u32>,
     /// Largest request body, in bytes.
     #[arg(
         long, env = "JOB_SERVICE_BODY_BYTES_MAX", value_name = "BYTES", default_value_t = 16 << 20,
@@ -321,9 +336,11 @@ impl ServeArguments {
             allow_unauthenticated: self.allow_unauthenticated,
             roles: self.roles.clone(),
             tracking_queue: self.tracking_pipe.clone(),
-            error_queue: not_empty(&self.error_queue),
+            error_queue: not_empty(&self.error_queue).or_else(|| not_empty(&self.worker_output_queue)),
             reject_queue: not_empty(&self.reject_queue),
             paused_queue: self.paused_queue.clone(),
+            resume_queue: not_empty(&self.resume_job_queue),
+            wake_queue: not_empty(&self.scheduler_input_queue),
             status_check_interval: Duration::from_secs(self.status_check_interval_seconds.into()),
             service_url: not_empty(&self.webservice_url),
             page_size: if self.page_size == 0 { PAGE_SIZE_DEFAULT } else { self.page_size },
@@ -338,6 +355,7 @@ impl ServeArguments {
             tracker_batch_size: self.tracker_batch_size as usize,
             drain_delay: Duration::from_secs(self.drain_delay_seconds.into()),
             health: self.health.schedule(),
+            prefetch_buffer: self.rabbitmq_prefetch_buffer.map(|buffer| buffer as usize),
             limits,
         };
         config.check()?;
@@ -401,6 +419,25 @@ mod tests {
         assert_eq!(config.page_size, 25);
         assert_eq!(config.tracking_queue, "jobtracking-in");
         assert_eq!(config.roles, Roles::all());
+    }
+
+    #[test]
+    fn the_queues_of_a_deployment_are_named() {
+        let usual = serve(&[]).unwrap().config().unwrap();
+        assert_eq!((usual.resume_queue, usual.wake_queue, usual.error_queue), (None, None, None));
+        let arguments = [
+            "--resume-job-queue=resume",
+            "--scheduler-input-queue=wake",
+            "--worker-output-queue=out",
+            "--rabbitmq-prefetch-buffer=9",
+        ];
+        let named = serve(&arguments).unwrap().config().unwrap();
+        assert_eq!(named.resume_queue.as_deref(), Some("resume"));
+        assert_eq!(named.wake_queue.as_deref(), Some("wake"));
+        assert_eq!((named.error_queue.as_deref(), named.prefetch_buffer), (Some("out"), Some(9)));
+        let both = ["--worker-output-queue=out", "--error-queue=err", "--resume-job-queue="];
+        let named = serve(&both).unwrap().config().unwrap();
+        assert_eq!((named.error_queue.as_deref(), named.resume_queue), (Some("err"), None));
     }
 
     #[test]

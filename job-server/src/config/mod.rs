@@ -62,6 +62,10 @@ pub struct Config {
     pub reject_queue: Option<String>,
     /// The queue on which workers put the messages of paused jobs.
     pub paused_queue: String,
+    /// Where resumed jobs are announced, for workers that stow elsewhere.
+    pub resume_queue: Option<String>,
+    /// A queue of wake-ups for the dispatcher.
+    pub wake_queue: Option<String>,
     /// How long workers may rely on a job's status.
     pub status_check_interval: Duration,
     /// Base of the URL at which workers ask for a status; by default this process' own.
@@ -86,6 +90,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How often the checks behind the health endpoints are made.
     pub health: HealthSchedule,
+    /// How many reports may be in hand besides the one that is recorded; by default twice the batch.
+    pub prefetch_buffer: Option<usize>,
     /// Bounds on what clients may do.
     pub limits: Limits,
 }
@@ -107,6 +113,8 @@ impl Default for Config {
             error_queue: None,
             reject_queue: None,
             paused_queue: "jobservice-paused-in".to_owned(),
+            resume_queue: None,
+            wake_queue: None,
             status_check_interval: Duration::from_secs(5),
             service_url: None,
             page_size: PAGE_SIZE_DEFAULT,
@@ -119,6 +127,7 @@ impl Default for Config {
             tracker_batch_size: 1_000,
             drain_delay: Duration::ZERO,
             health: HealthSchedule::default(),
+            prefetch_buffer: None,
             limits: Limits::default(),
         }
     }
@@ -181,7 +190,13 @@ impl Config {
         settings.batch.size = self.tracker_batch_size;
         settings.batch.idle = self.tracker_batch_idle;
         settings.batch.time_max = settings.batch.time_max.max(self.tracker_batch_idle);
-        settings.prefetch = u16::try_from(self.tracker_batch_size.saturating_mul(2)).unwrap_or(u16::MAX);
+        let in_hand = match self.prefetch_buffer {
+            None => self.tracker_batch_size.saturating_mul(2),
+            Some(buffer) => buffer.saturating_add(1),
+        };
+        settings.prefetch = u16::try_from(in_hand).unwrap_or(u16::MAX);
+        // A batch that waits for more than may be in hand would always wait its whole time.
+        settings.batch.size = settings.batch.size.min(settings.prefetch.into());
         settings
     }
 }
@@ -207,6 +222,19 @@ mod tests {
         config = Config { admin_listen: Some("[::]:8081".parse().unwrap()), ..Config::default() };
         assert!(config.check().unwrap_err().to_string().contains("--admin-listen"));
         assert!(Config { listen: "[::1]:0".parse().unwrap(), ..Config::default() }.check().is_ok());
+    }
+
+    #[test]
+    fn a_batch_is_never_larger_than_what_may_be_in_hand() {
+        let of = |size, buffer| {
+            let config =
+                Config { tracker_batch_size: size, prefetch_buffer: buffer, ..Config::default() }.tracker();
+            (config.batch.size, config.prefetch)
+        };
+        assert_eq!(of(1_000, None), (1_000, 2_000));
+        assert_eq!(of(1_000, Some(1_000)), (1_000, 1_001));
+        assert_eq!(of(1_000, Some(0)), (1, 1));
+        assert_eq!(of(30_000, Some(100_000)), (30_000, u16::MAX));
     }
 
     #[test]

@@ -1,0 +1,111 @@
+//! Queues that take no more, and queues that cannot be reached.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use job_core::clock::ManualClock;
+use job_core::dispatcher::{Dispatcher, DispatcherSettings};
+use job_core::queue::{ConsumeOptions, Consumer, Publication, PublishOutcome, TaskQueue};
+use job_core::worker::{Outcome, TaskContext, Worker, WorkerResult};
+use job_core::{
+    Engine, EngineSettings, Error, IdSource as _, JobKey, JobService, JobStatus, NewJob, RandomIds, Result,
+    TaskSpec, Timestamp,
+};
+use job_queue_memory::{MemoryQueue, MemoryQueueOptions};
+use job_store_memory::MemoryStore;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Splits into a tree on its own queue.
+struct Tree;
+
+impl Worker for Tree {
+    type Task = u32;
+    const KIND: &'static str = "Tree";
+
+    async fn run(&self, depth: u32, context: &TaskContext) -> WorkerResult {
+        for _ in 0..if depth == 0 { 0 } else { 10 } {
+            context.subtask("tree-in", Self::KIND, 1, &(depth - 1)).await?;
+        }
+        Ok(Outcome::done())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_fills_its_own_queue_does_not_wait_for_itself() {
+    let options = MemoryQueueOptions { capacity_messages: 5, ..MemoryQueueOptions::default() };
+    let queue = MemoryQueue::with_options(options);
+    let engine = Engine::start(Arc::new(MemoryStore::new()), Arc::new(queue), EngineSettings::default());
+    // The only consumer, and one task at a time.
+    let monitor = engine.host(engine.runner("tree-in").register(Tree).concurrency(1).build().unwrap());
+    let key = JobKey::parse("acme", "tree").unwrap();
+    let task = TaskSpec::json(Tree::KIND, "tree-in", &1).unwrap();
+    engine.service().create(NewJob::new(key.clone(), task)).await.unwrap();
+    let job = engine.service().wait(&key, PATIENCE, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(job.status, JobStatus::Completed, "{:?}", monitor.counts());
+    assert_eq!(monitor.counts().succeeded, 11, "{:?}", monitor.counts());
+    assert!(engine.stop().await);
+}
+
+/// A broker behind a cut cable, or with a memory alarm.
+#[derive(Debug)]
+struct Unreachable {
+    inner: MemoryQueue,
+    down: AtomicBool,
+}
+
+#[async_trait]
+impl TaskQueue for Unreachable {
+    async fn publish(&self, messages: Vec<Publication>) -> Result<Vec<PublishOutcome>> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("blocked: low on memory"));
+        }
+        self.inner.publish(messages).await
+    }
+
+    async fn consume(&self, queue: &str, options: ConsumeOptions) -> Result<Consumer> {
+        self.inner.consume(queue, options).await
+    }
+
+    async fn declare(&self, queue: &str) -> Result<()> {
+        self.inner.declare(queue).await
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Option<u64>> {
+        self.inner.depth(queue).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.inner.ping().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[tokio::test]
+async fn dispatching_goes_on_within_five_seconds_however_long_nobody_could_publish() {
+    let queue = Arc::new(Unreachable { inner: MemoryQueue::new(), down: AtomicBool::new(true) });
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000)));
+    let service = JobService::new(Arc::new(MemoryStore::new())).with_clock(Arc::clone(&clock) as _);
+    let dispatcher = Dispatcher::new(
+        Arc::clone(service.store()),
+        Arc::clone(&queue) as _,
+        Arc::clone(&clock) as _,
+        service.signals().clone(),
+        RandomIds.next(),
+        DispatcherSettings::default(),
+    );
+    let key = JobKey::parse("acme", "job").unwrap();
+    service.create(NewJob::new(key, TaskSpec::json("W", "w-in", &()).unwrap())).await.unwrap();
+    for _ in 0..100 {
+        assert_eq!(dispatcher.dispatch_due().await.unwrap().taken, 1);
+        clock.advance(Duration::from_secs(5));
+    }
+    queue.down.store(false, Ordering::SeqCst);
+    assert_eq!(dispatcher.dispatch_due().await.unwrap().taken, 1);
+    assert_eq!(queue.depth("w-in").await.unwrap(), Some(1));
+}
