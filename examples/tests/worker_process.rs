@@ -9,8 +9,7 @@ use std::time::Duration;
 use job_core::queue::TaskQueue;
 use job_core::store::Action;
 use job_core::{
-    Clock, ClockExt as _, IdSource as _, JobKey, JobService, JobStatus, NewJob, RandomIds, Shutdown,
-    SystemClock, TaskSpec,
+    Clock, IdSource as _, JobKey, JobService, JobStatus, NewJob, RandomIds, Shutdown, SystemClock, TaskSpec,
 };
 use job_queue_amqp::{AmqpOptions, AmqpQueue};
 use job_server::{App, Config};

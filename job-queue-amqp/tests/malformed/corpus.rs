@@ -10,8 +10,10 @@ pub struct Body {
     pub reason: &'static str,
 }
 
+type WrongId = (&'static str, fn() -> String);
+
 /// Ids of no task, by what is wrong with them.
-pub const WRONG_IDS: [(&str, fn() -> String); 13] = [
+pub const WRONG_IDS: [WrongId; 13] = [
     ("id empty", || String::new()),
     ("id without job", || "acme:".into()),
     ("id without partition", || ":job1.1".into()),

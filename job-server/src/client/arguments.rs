@@ -68,7 +68,7 @@ pub(super) enum JobCommand {
     List {
         #[command(flatten)]
         selection: SelectionArguments,
-        /// Only All, NotCompleted, Completed, Inactive or NotFinished.
+        /// Only All, `NotCompleted`, Completed, Inactive or `NotFinished`.
         #[arg(long, value_name = "TYPE")]
         status_type: Option<String>,
         /// The order, such as `name:asc` [default: createTime:desc].

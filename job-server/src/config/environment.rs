@@ -37,7 +37,6 @@ pub struct UnknownVariable {
 /// ours.
 #[must_use]
 pub fn unknown_variables() -> Vec<UnknownVariable> {
-    #[expect(clippy::disallowed_methods, reason = "this file is the door to the environment")]
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     unknown_among(names)
 }
