@@ -525,7 +525,7 @@ async fn a_subtask_to_a_queue_that_does_not_exist_is_tried_again_later() {
     let queue = Recorder::new();
     let clock = clock();
     queue.put_task(&task("acme:job1")).await;
-    queue.disturb("nowhere", Trouble::Unroutable, 5);
+    queue.disturb("nowhere", Trouble::Unroutable, 12);
     let running = Running::start(&queue, |runner| {
         runner.clock(Arc::<ManualClock>::clone(&clock)).register(does(|_, context| {
             Box::pin(async move {

@@ -397,6 +397,7 @@ mod tests {
         ("lease", include_str!("lease.rs")),
         ("stow", include_str!("stow.rs")),
         ("redispatch", include_str!("redispatch.rs")),
+        ("overview", include_str!("overview.rs")),
         ("suspension", include_str!("suspension.rs")),
         ("prune", include_str!("prune.rs")),
         ("verify", include_str!("verify.rs")),

@@ -149,13 +149,13 @@ fn damaged(to: &str) -> Vec<Body> {
 
 fn deep_and_large() -> Vec<Body> {
     let nested = |open: &str, close: &str, depth: usize| {
-        format!(r#"{{"taskId":"x","more":{}1{}}}"#, open.repeat(depth), close.repeat(depth))
+        format!(r#"{{"taskId":"x","context":{}1{}}}"#, open.repeat(depth), close.repeat(depth))
     };
     vec![
-        body("deep", nested("[", "]", 200), "recursion limit"),
-        body("very deep", nested("[", "]", 100_000), "recursion limit"),
-        body("deep objects", nested(r#"{"a":"#, "}", 200), "recursion limit"),
-        body("very deep objects", nested(r#"{"a":"#, "}", 100_000), "recursion limit"),
+        body("deep", nested("[", "]", 200), "invalid type"),
+        body("very deep", nested("[", "]", 100_000), "invalid type"),
+        body("deep objects", nested(r#"{"a":"#, "}", 200), "invalid type"),
+        body("very deep objects", nested(r#"{"a":"#, "}", 100_000), "invalid type"),
         body("open brackets only", "[".repeat(100_000), ""),
         body("open braces only", r#"{"a":"#.repeat(100_000), ""),
         body("a text without end", format!(r#"{{"taskId":"{}"#, "x".repeat(2 << 20)), "EOF"),
