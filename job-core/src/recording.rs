@@ -43,13 +43,14 @@ impl JobState {
         self.start_time.is_some()
     }
 
-    /// Applies `event`; on [`Transition::To`] the status and the times follow.
+    /// Applies `event`; on [`Transition::To`] the status and the times follow. A step that had to wait may come with a time
+    /// before the last one: times stay in order all the same.
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Transition {
         let transition = transition(self.status, event);
         if let Transition::To(status) = transition {
             self.status = status;
-            self.last_update_time = now;
-            self.finish_time = status.is_finished().then_some(now);
+            self.last_update_time = self.last_update_time.max(now);
+            self.finish_time = status.is_finished().then_some(self.last_update_time);
         }
         transition
     }
@@ -132,7 +133,7 @@ pub fn record<'a>(
     if recording.changed {
         state.percentage = if recording.completed { Percentage::FULL } else { tree.percentage() };
         state.subtasks = tree.counts();
-        state.last_update_time = now;
+        state.last_update_time = state.last_update_time.max(now);
     }
     // A failure that was over within the same batch is of no interest to anybody.
     let over = |path: &TaskPath| effects.recovered.iter().any(|recovered| path.is_within(recovered));

@@ -172,7 +172,8 @@ async fn names_that_no_broker_could_carry_are_refused() {
     let queue = MemoryQueue::new();
     for name in ["", &"x".repeat(256)] {
         assert_eq!(queue.declare(name).await.unwrap_err().kind(), ErrorKind::Invalid);
-        assert_eq!(publish(&queue, name, &["a"]).await, [PublishOutcome::Unroutable]);
+        let reason = "a queue's name has between 1 and 255 bytes".to_owned();
+        assert_eq!(publish(&queue, name, &["a"]).await, [PublishOutcome::Refused { reason }]);
         let refused = queue.consume(name, ConsumeOptions { prefetch: 1 }).await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
     }

@@ -1,6 +1,5 @@
 //! Which store and which queue: their flags and variables, and opening them.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -37,11 +36,14 @@ pub(crate) struct StoreArguments {
     #[arg(long, env = "JOB_SERVICE_DATABASE_USERNAME", hide = true, default_value = "postgres")]
     database_username: String,
     /// Password of that user.
-    #[arg(long, env = "JOB_SERVICE_DATABASE_PASSWORD", hide = true, hide_env_values = true)]
-    database_password: Option<String>,
-    /// File with that password, where it is not given itself.
-    #[arg(long, env = "JOB_SERVICE_DATABASE_PASSWORD_FILE", hide = true, value_name = "FILE")]
-    database_password_file: Option<PathBuf>,
+    #[arg(
+        long,
+        env = "JOB_SERVICE_DATABASE_PASSWORD",
+        hide = true,
+        hide_env_values = true,
+        default_value = ""
+    )]
+    database_password: String,
     /// Name that the database shows for our connections.
     #[arg(long, env = "JOB_SERVICE_DATABASE_APPNAME", hide = true, default_value = "job-service")]
     database_appname: String,
@@ -73,32 +75,12 @@ pub(crate) struct QueueArguments {
     #[arg(long, env = "CAF_RABBITMQ_USERNAME", hide = true, default_value = "guest")]
     rabbitmq_username: String,
     /// Password of that user.
-    #[arg(long, env = "CAF_RABBITMQ_PASSWORD", hide = true, hide_env_values = true)]
-    rabbitmq_password: Option<String>,
-    /// File with that password, where it is not given itself.
-    #[arg(long, env = "CAF_RABBITMQ_PASSWORD_FILE", hide = true, value_name = "FILE")]
-    rabbitmq_password_file: Option<PathBuf>,
+    #[arg(long, env = "CAF_RABBITMQ_PASSWORD", hide = true, hide_env_values = true, default_value = "guest")]
+    rabbitmq_password: String,
 }
 
 fn named(text: Option<&String>) -> Option<&str> {
     text.map(String::as_str).filter(|text| !text.is_empty())
-}
-
-/// A password: the one that is given, else the first line of the file that is named.
-fn password(
-    given: Option<&String>,
-    file: Option<&Path>,
-    flag: &'static str,
-) -> anyhow::Result<Option<String>> {
-    match (named(given), file.filter(|file| !file.as_os_str().is_empty())) {
-        (Some(password), _) => Ok(Some(password.to_owned())),
-        (None, None) => Ok(None),
-        (None, Some(file)) => {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("{flag}: {} cannot be read", file.display()))?;
-            Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
-        }
-    }
 }
 
 /// Only the scheme of a URL is echoed: what follows may hold a password.
@@ -121,16 +103,11 @@ impl StoreArguments {
             (Some(url), _) => database_at(url)?,
             (None, None) => None,
             (None, Some(host)) => {
-                let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+                let escaped = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
                 let user = escaped(&self.database_username);
-                let password = password(
-                    self.database_password.as_ref(),
-                    self.database_password_file.as_deref(),
-                    "--database-password-file",
-                )?;
-                let login = match password.filter(|password| !password.is_empty()) {
-                    None => user,
-                    Some(password) => format!("{user}:{}", escaped(&password)),
+                let login = match self.database_password.as_str() {
+                    "" => user,
+                    password => format!("{user}:{}", escaped(password)),
                 };
                 database_at(&format!(
                     "postgres://{login}@{host}:{}/{}",
@@ -231,12 +208,7 @@ impl QueueArguments {
                     host,
                     self.rabbitmq_port,
                     &self.rabbitmq_username,
-                    &password(
-                        self.rabbitmq_password.as_ref(),
-                        self.rabbitmq_password_file.as_deref(),
-                        "--rabbitmq-password-file",
-                    )?
-                    .unwrap_or_else(|| "guest".to_owned()),
+                    &self.rabbitmq_password,
                 );
                 Some(options.map_err(|error| anyhow::anyhow!("--queue: {}", error.message()))?)
             }
@@ -285,21 +257,6 @@ mod tests {
         assert!(shown.contains("\"db\"") && shown.contains("5432") && !shown.contains("p@ss"), "{shown}");
         assert!(line(&parts).queue.broker().unwrap().is_some());
         assert!(line(&["--queue", "amqp://u:p@mq:5672/v"]).queue.broker().unwrap().is_some());
-    }
-
-    #[test]
-    fn a_password_may_be_in_a_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("password");
-        std::fs::write(&file, "s3cret\nmore\n").unwrap();
-        let name = file.to_str().unwrap();
-        let read = |given: &str| password(Some(&given.to_owned()), Some(&file), "--x").unwrap().unwrap();
-        assert_eq!((read(""), read("given")), ("s3cret".to_owned(), "given".to_owned()));
-        let parts = ["--rabbitmq-host", "mq", "--rabbitmq-password-file", name];
-        assert!(!format!("{:?}", line(&parts).queue.broker().unwrap()).contains("s3cret"));
-        let missing = ["--database-host", "db", "--database-password-file", "/nowhere/at/all"];
-        let sentence = format!("{:#}", line(&missing).store.database().unwrap_err());
-        assert!(sentence.contains("--database-password-file: /nowhere/at/all cannot be read"), "{sentence}");
     }
 
     #[test]

@@ -148,7 +148,7 @@ async fn every_answer_is_described_and_what_is_described_can_be_had() {
     for id in ["whole", "failed", "tree", "finished", "absent", "a%2Cb"] {
         ask(&server, document, "GET", &job, &Server::job_path(id), "").await;
     }
-    for part in ["status", "isActive", "tasks", "failures"] {
+    for part in ["status", "isActive", "tasks", "failures", "dependencies"] {
         for id in ["whole", "failed", "tree", "absent", "a%2Cb"] {
             let target = format!("{}/{part}", Server::job_path(id));
             ask(&server, document, "GET", &format!("{job}/{part}"), &target, "").await;
@@ -174,6 +174,16 @@ async fn every_answer_is_described_and_what_is_described_can_be_had() {
             let target = format!("/job-service/v1/partitions/p/{part}{query}");
             ask(&server, document, method, &format!("{PARTITION}/{part}"), &target, "").await;
         }
+    }
+    for action in ["suspend", "resume"] {
+        for partition in ["p", "a%2Cb"] {
+            let target = format!("/job-service/v1/partitions/{partition}/{action}");
+            ask(&server, document, "POST", &format!("{PARTITION}/{action}"), &target, "").await;
+        }
+    }
+    let suspended = "/job-service/v1/suspendedPartitions";
+    for query in ["", "?limit=x"] {
+        ask(&server, document, "GET", suspended, &format!("{suspended}{query}"), "").await;
     }
     let missing: Vec<_> = document
         .described()
