@@ -214,6 +214,16 @@ mod tests {
     }
 
     #[test]
+    fn times_stay_in_order_when_a_step_had_to_wait() {
+        let created = Timestamp::from_millis(20);
+        let (mut state, mut tree) = (JobState::created(created), Tree::default());
+        run(&mut state, &mut tree, &[(".1", ReportEvent::Complete)]);
+        assert_eq!((state.status, state.last_update_time), (JobStatus::Active, created));
+        state.apply(Event::Cancel, Timestamp::from_millis(9));
+        assert_eq!((state.last_update_time, state.finish_time), (created, Some(created)));
+    }
+
+    #[test]
     fn progress_of_zero_does_not_start_a_job() {
         let (mut state, mut tree) = (JobState::created(Timestamp::default()), Tree::default());
         let recording = run(&mut state, &mut tree, &[(".7*", ReportEvent::Progress(Percentage::ZERO))]);

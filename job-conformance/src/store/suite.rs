@@ -284,10 +284,10 @@ macro_rules! store_suite {
                 selected_jobs_are_redispatched
             }
             overview {
+                an_empty_store_shows_nothing
                 all_partitions_are_counted_together
                 only_what_is_due_and_free_waits
                 what_is_on_lease_or_failing_still_waits
-                an_empty_store_shows_nothing
             }
             suspension {
                 nothing_of_a_suspended_partition_is_taken
