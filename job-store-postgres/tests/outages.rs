@@ -24,8 +24,9 @@ async fn server() -> PostgresServer {
 
 /// A store that tries once.
 async fn store(server: &PostgresServer, database: &str) -> PostgresStore {
-    let options =
-        PostgresOptions::new(&server.url(database)).expect("a URL").with_retry_limit(Duration::ZERO);
+    // One session: of several that began read-only, each shows it once to a store that may not try again.
+    let options = PostgresOptions::new(&server.url(database)).expect("a URL");
+    let options = options.with_retry_limit(Duration::ZERO).with_pool_size(1);
     let store = PostgresStore::connect(options, Arc::new(SystemClock::new())).await.expect("a store");
     store.migrate().await.expect("the migration");
     store

@@ -154,8 +154,8 @@ fn deep_and_large() -> Vec<Body> {
     vec![
         body("deep", nested("[", "]", 200), "invalid type"),
         body("very deep", nested("[", "]", 100_000), "invalid type"),
-        body("deep objects", nested(r#"{"a":"#, "}", 200), "invalid type"),
-        body("very deep objects", nested(r#"{"a":"#, "}", 100_000), "invalid type"),
+        body("deep objects", nested(r#"{"a":"#, "}", 200), "recursion limit"),
+        body("very deep objects", nested(r#"{"a":"#, "}", 100_000), "recursion limit"),
         body("open brackets only", "[".repeat(100_000), ""),
         body("open braces only", r#"{"a":"#.repeat(100_000), ""),
         body("a text without end", format!(r#"{{"taskId":"{}"#, "x".repeat(2 << 20)), "EOF"),
