@@ -11,7 +11,8 @@ use job_core::message::TaskMessage;
 use job_core::queue::{ConsumeOptions, Consumer, Delivery, Publication, TaskQueue};
 use job_core::store::{Action, JobStore};
 use job_core::{
-    ClockExt, Engine, EngineSettings, JobKey, JobService, JobStatus, NewJob, SystemClock, TaskSpec, Timestamp,
+    ClockExt, Engine, EngineSettings, ErrorKind, JobKey, JobService, JobStatus, NewJob, SystemClock,
+    TaskSpec, Timestamp,
 };
 use job_queue_memory::MemoryQueue;
 use job_store_memory::MemoryStore;
@@ -72,8 +73,12 @@ async fn a_resumed_job_is_announced_once_and_only_then() {
     let service = engine.service();
     let key = create(service, "job1").await;
     next(&mut tasks).await.ack().await.unwrap();
-    // Not paused: nothing to announce.
-    assert!(!service.act(&key, Action::Resume).await.unwrap());
+    // Dispatched, as the store has it too.
+    while service.get(&key).await.unwrap().start_time.is_none() {
+        tokio::task::yield_now().await;
+    }
+    // Not paused: refused, and nothing to announce.
+    assert_eq!(service.act(&key, Action::Resume).await.unwrap_err().kind(), ErrorKind::IllegalTransition);
     assert!(service.act(&key, Action::Pause).await.unwrap());
     assert!(service.act(&key, Action::Resume).await.unwrap());
     let delivery = next(&mut resumed).await;
