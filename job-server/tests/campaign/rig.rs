@@ -200,5 +200,7 @@ impl Rig {
 }
 
 async fn store(url: &str) -> job_core::Result<PostgresStore> {
-    PostgresStore::connect(PostgresOptions::new(url)?.with_pool_size(2), Arc::new(SystemClock::new())).await
+    // The driver only looks: it may wait longer than a server would.
+    let options = PostgresOptions::new(url)?.with_pool_size(2).with_retry_limit(Duration::from_secs(60));
+    PostgresStore::connect(options, Arc::new(SystemClock::new())).await
 }
