@@ -36,7 +36,8 @@ impl Default for GroupCommit {
 }
 
 impl GroupCommit {
-    /// Stores a job. When the future is dropped, the job is stored or not, as a whole.
+    /// Stores a job. When the future is dropped, the job is stored or not, as a whole; never once its step begins later
+    /// than that.
     pub(crate) async fn create(
         &self,
         store: &Arc<dyn JobStore>,
@@ -45,24 +46,26 @@ impl GroupCommit {
     ) -> Result<CreateOutcome> {
         let (answer, mut answered) = oneshot::channel();
         self.lock().push((job, answer));
-        let begun = tokio::select! {
-            biased;
-            outcome = &mut answered => return outcome.unwrap_or_else(|_| Err(lost())),
-            step = Arc::clone(&self.steps).acquire_owned() => step.expect("the semaphore is never closed"),
-        };
-        let group = self.take();
-        if group.is_empty() {
-            // This caller's own job is in a step that is under way.
-            drop(begun);
-        } else {
+        loop {
+            let begun = tokio::select! {
+                biased;
+                outcome = &mut answered => return outcome.unwrap_or_else(|_| Err(lost())),
+                step = Arc::clone(&self.steps).acquire_owned() => step.expect("the semaphore is never closed"),
+            };
+            let group = self.take();
+            if group.is_empty() {
+                // This caller's own job is in a step that is under way.
+                drop(begun);
+                return answered.await.unwrap_or_else(|_| Err(lost()));
+            }
             let (store, clock) = (Arc::clone(store), Arc::clone(clock));
-            // Apart from this caller, who may go away while others wait for the same step.
+            // Apart from this caller, who may go away while others wait for the same step. Its own job may have been too
+            // much for that step, so that it looks once more.
             Shutdown::new().spawn(async move {
                 commit(&*store, &*clock, group).await;
                 drop(begun);
             });
         }
-        answered.await.unwrap_or_else(|_| Err(lost()))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
@@ -72,6 +75,8 @@ impl GroupCommit {
 
     fn take(&self) -> Vec<Waiting> {
         let mut waiting = self.lock();
+        // What nobody waits for any more is not to appear at some later time.
+        waiting.retain(|(_, answer)| !answer.is_closed());
         let mut bytes = 0;
         let fits = |(job, _): &&Waiting| {
             bytes += job.job.task.data.len();

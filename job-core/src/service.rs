@@ -1,5 +1,8 @@
 //! The use cases of a client: what the REST handlers call and what an application links.
 
+mod announcement;
+mod typed;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +17,13 @@ use crate::graph::{self, DependencyGraph};
 use crate::group_commit::GroupCommit;
 use crate::id::{JobId, JobKey, PartitionId, TaskPath};
 use crate::job::{AcceptedJob, Failure, Job, NewJob};
-use crate::job_type::{JobTypes, Surroundings};
+use crate::job_type::JobTypes;
 use crate::lifecycle::JobStatus;
-use crate::message::TaskMessage;
 use crate::progress::TaskProgress;
 use crate::query::{JobPage, JobQuery, PAGE_SIZE_MAX, Selection};
-use crate::queue::Headers;
-use crate::shutdown::Shutdown;
 use crate::signals::Signals;
 use crate::store::{
-    Action, ActionOutcome, CreateOutcome, Drift, JobStore, PruneRequest, StowedMessage, Suspension,
-    VerifyRequest,
+    Action, ActionOutcome, CreateOutcome, Drift, JobStore, PruneRequest, Suspension, VerifyRequest,
 };
 
 /// Jobs that a bulk action visits in one step, unless it was told otherwise.
@@ -234,44 +233,6 @@ impl JobService {
             .collect())
     }
 
-    /// A job whose task a job type makes from `parameters`, ready to be named, labelled and created. The script runs apart
-    /// from the threads that others wait for.
-    ///
-    /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) when there is no such type, or it refuses the parameters;
-    /// [`Internal`](ErrorKind::Internal) when its script is wrong.
-    pub async fn job_of_type(
-        &self,
-        key: JobKey,
-        job_type: &str,
-        parameters: Option<serde_json::Value>,
-    ) -> Result<NewJob> {
-        let Some(known) = self.job_types.get(job_type).cloned() else {
-            let shown: String = job_type.chars().take(100).collect();
-            return Err(Error::invalid(format!("Unknown job type ID: {shown}")));
-        };
-        let _turn = self.scripts.acquire().await.expect("the semaphore is never closed");
-        let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
-        let work = move || {
-            let now = || clock.now().as_millis();
-            // The bits that say that an id is random are not at the same places in both halves.
-            let random = || {
-                let (high, low) = ids.next().as_u64_pair();
-                high ^ low.rotate_left(8)
-            };
-            let given = parameters.as_ref().unwrap_or(&serde_json::Value::Null);
-            let task = known.task(&key, given, &Surroundings { now: &now, random: &random })?;
-            let mut job = NewJob::new(key, task);
-            job.job_type = Some(known.id().to_owned());
-            job.parameters = parameters;
-            Ok(job)
-        };
-        let outcome = Shutdown::new().spawn_blocking(work).await;
-        outcome.unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Internal, "the task could not be built").with_source(error))
-        })
-    }
-
     fn accept(&self, mut job: NewJob) -> Result<AcceptedJob> {
         job.validate()?;
         let limits = &self.limits;
@@ -367,18 +328,6 @@ impl JobService {
                 Err(Error::new(ErrorKind::IllegalTransition, refusal.message(key.job.as_str())))
             }
         }
-    }
-
-    /// Keeps the announcement with the job's stowed messages, so that the step that resumes the job releases it as well:
-    /// whatever crashes, it is sent if and only if the job was resumed, perhaps twice.
-    async fn announce_resume(&self, key: &JobKey, queue: &str) -> Result<()> {
-        if self.status_if_any(key).await? != Some(JobStatus::Paused) {
-            return Ok(());
-        }
-        let message = resume_message(key, queue, self.ids.next().to_string());
-        let (queue, body) = (queue.to_owned(), message.encode());
-        let announcement = StowedMessage { job: key.clone(), queue, body, headers: Headers::new() };
-        self.store.stow(vec![announcement], self.clock.now()).await.map(drop)
     }
 
     /// Applies an action to every selected job whose status allows it; answers how many changed.
@@ -555,15 +504,6 @@ impl JobService {
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
-}
-
-/// Messaging contract §6.3, with the members that its reader needs.
-fn resume_message(key: &JobKey, queue: &str, task_id: String) -> TaskMessage {
-    let payload = serde_json::json!({
-        "document": null,
-        "customData": { "partitionId": key.partition.as_str(), "jobId": key.job.as_str() },
-    });
-    TaskMessage::new_task(task_id, "DocumentWorkerTask", 1, payload.to_string(), queue)
 }
 
 fn not_found(key: &JobKey) -> Error {

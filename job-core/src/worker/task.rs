@@ -14,7 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::context::TaskContext;
 use super::counts::Counters;
 use super::finisher::{Finished, Finisher};
-use super::intake::{Try, Verdict, check_is_due, counted, passed_on, verdict, which_try};
+use super::intake::{Try, Verdict, check_is_due, counted, ends_at_once, passed_on, verdict, which_try};
 use super::outcome::{End, Outcome, ResultMessage, WorkerResult, describe};
 use super::place::Place;
 use super::publishing::{Unroutable, publish_all};
@@ -267,8 +267,6 @@ impl Station {
     }
 
     /// Completes when the job of a running task was cancelled or deleted in this process; never where nobody tells.
-    ///
-    /// A failure does not count: the other tasks of a failed job go on until the next look.
     async fn told_of_end(&self, job: &JobKey, url: Option<&str>) {
         let Some(signals) = &self.signals else { return std::future::pending().await };
         let mut finished = signals.finished_jobs();
@@ -282,7 +280,7 @@ impl Station {
             self.status.forget(job).await;
             let question = StatusQuestion { job, url, interval: WATCH_INTERVAL_DEFAULT };
             if let Ok(Some(answer)) = self.status.ask(question).await
-                && matches!(answer.status, None | Some(JobStatus::Cancelled))
+                && ends_at_once(answer.status)
             {
                 return;
             }

@@ -62,6 +62,20 @@ async fn whoever_goes_away_takes_nobody_along() {
     for answer in soon(join_all(creates)).await {
         assert_eq!(answer.unwrap(), Created::New);
     }
+    let gone = JobKey::parse("p", "a").unwrap();
+    assert_eq!(service.store().statuses(&[gone]).await.unwrap(), [None], "nobody wanted it any more");
+}
+
+#[tokio::test]
+async fn whoever_comes_behind_a_step_full_of_others_is_not_forgotten() {
+    let (service, store, _holders) = held().await;
+    let ids: Vec<String> = (0..64).map(|number| format!("gone{number}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).chain(["last"]).collect();
+    let mut creates = begin(&service, &ids);
+    let last = creates.pop().unwrap();
+    drop(creates);
+    store.gate.add_permits(2);
+    assert_eq!(soon(last).await.unwrap(), Created::New);
 }
 
 #[tokio::test]

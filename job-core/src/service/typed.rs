@@ -1,0 +1,50 @@
+//! Jobs of job types.
+
+use std::sync::Arc;
+
+use super::JobService;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::JobKey;
+use crate::job::NewJob;
+use crate::job_type::Surroundings;
+use crate::shutdown::Shutdown;
+
+impl JobService {
+    /// A job whose task a job type makes from `parameters`, ready to be named, labelled and created. The script runs apart
+    /// from the threads that others wait for.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) when there is no such type, or it refuses the parameters;
+    /// [`Internal`](ErrorKind::Internal) when its script is wrong.
+    pub async fn job_of_type(
+        &self,
+        key: JobKey,
+        job_type: &str,
+        parameters: Option<serde_json::Value>,
+    ) -> Result<NewJob> {
+        let Some(known) = self.job_types.get(job_type).cloned() else {
+            let shown: String = job_type.chars().take(100).collect();
+            return Err(Error::invalid(format!("Unknown job type ID: {shown}")));
+        };
+        let _turn = self.scripts.acquire().await.expect("the semaphore is never closed");
+        let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
+        let work = move || {
+            let now = || clock.now().as_millis();
+            // The bits that say that an id is random are not at the same places in both halves.
+            let random = || {
+                let (high, low) = ids.next().as_u64_pair();
+                high ^ low.rotate_left(8)
+            };
+            let given = parameters.as_ref().unwrap_or(&serde_json::Value::Null);
+            let task = known.task(&key, given, &Surroundings { now: &now, random: &random })?;
+            let mut job = NewJob::new(key, task);
+            job.job_type = Some(known.id().to_owned());
+            job.parameters = parameters;
+            Ok(job)
+        };
+        let outcome = Shutdown::new().spawn_blocking(work).await;
+        outcome.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Internal, "the task could not be built").with_source(error))
+        })
+    }
+}
