@@ -16,7 +16,7 @@ pub(crate) enum AccessRole {
     Reader,
     /// Create jobs.
     Submitter,
-    /// Cancel, pause, resume and delete jobs, one by one or by selection.
+    /// Cancel, pause, resume, redispatch and delete jobs, one by one or by selection; suspend and resume a partition.
     Operator,
     /// Whatever concerns the service and not single jobs.
     Admin,

@@ -60,8 +60,8 @@ impl TokenFile {
         self.parse(&self.read()?)
     }
 
-    /// Changes the tokens and replaces the file, which only its owner may then read. One process at a time does this;
-    /// readers see the old file or the new one.
+    /// Changes the tokens and replaces the file, whose owner and mode stay; a new one is for its owner alone. One process at
+    /// a time does this; readers see the old file or the new one.
     ///
     /// # Errors
     /// A sentence for the operator; the file is then as it was.
@@ -69,18 +69,31 @@ impl TokenFile {
         &self,
         change: impl FnOnce(&mut TokenList) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
+        let file = Self { path: self.resolved()? };
         let shown = self.path.display();
-        let _locked = self.lock()?;
-        let mut list = match fs::metadata(&self.path) {
+        let _locked = file.lock()?;
+        let mut list = match fs::metadata(&file.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => TokenList::default(),
-            _ => self.list()?,
+            _ => file.list()?,
         };
         let changed = change(&mut list)?;
         let mut text = serde_json::to_vec_pretty(&list)?;
         text.push(b'\n');
-        write_private(&self.path, &text, true)
+        write_private(&file.path, &text, true)
             .with_context(|| format!("the token file {shown} cannot be written"))?;
         Ok(changed)
+    }
+
+    /// The path without links: what they lead to is what is replaced.
+    fn resolved(&self) -> anyhow::Result<PathBuf> {
+        match fs::canonicalize(&self.path) {
+            Ok(path) => Ok(path),
+            Err(error) if error.kind() == ErrorKind::NotFound && !self.path.is_symlink() => {
+                Ok(self.path.clone())
+            }
+            Err(error) => Err(error)
+                .with_context(|| format!("the token file {} cannot be reached", self.path.display())),
+        }
     }
 
     fn lock(&self) -> anyhow::Result<File> {
@@ -94,13 +107,16 @@ impl TokenFile {
     }
 }
 
-/// Writes a file that only its owner may read, at once or not at all; answers whether it did, which it does not when the
-/// file exists and is not to be replaced.
+/// Writes a file, at once or not at all; answers whether it did, which it does not when the file exists and is not to be
+/// replaced. A new file is for its owner alone; one that replaces another may be read by the same as that.
 pub(super) fn write_private(path: &Path, content: &[u8], replace: bool) -> std::io::Result<bool> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Made for its owner alone.
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(content)?;
+    if replace && let Ok(old) = fs::metadata(path) {
+        take_after(file.as_file(), &old)?;
+    }
     file.as_file().sync_all()?;
     let persisted = if replace { file.persist(path) } else { file.persist_noclobber(path) };
     match persisted {
@@ -108,6 +124,25 @@ pub(super) fn write_private(path: &Path, content: &[u8], replace: bool) -> std::
         Err(error) if !replace && error.error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error.error),
     }
+}
+
+/// Gives `file` the owner and the mode of `old`: whoever reads that, such as a server of another user, must not lose it.
+#[cfg(unix)]
+fn take_after(file: &File, old: &fs::Metadata) -> std::io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+        fchown(file, Some(old.uid()), Some(old.gid())).map_err(|error| {
+            let message = format!("it cannot stay with its owner, whose id is {}: {error}", old.uid());
+            std::io::Error::new(error.kind(), message)
+        })?;
+    }
+    file.set_permissions(old.permissions())
+}
+
+#[cfg(not(unix))]
+fn take_after(_: &File, _: &fs::Metadata) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -170,6 +205,17 @@ mod tests {
             use std::os::unix::fs::PermissionsExt as _;
             let mode = |mode| fs::set_permissions(&file.path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o777, 0o600);
+            mode(0o640);
+            add(&file, "c");
+            assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o777, 0o640);
+            let link = directory.path().join("link");
+            std::os::unix::fs::symlink(&file.path, &link).unwrap();
+            add(&TokenFile::new(&link), "d");
+            assert!(link.is_symlink() && file.list().unwrap().tokens.len() == 4);
+            fs::remove_file(&link).unwrap();
+            std::os::unix::fs::symlink(directory.path().join("nowhere"), &link).unwrap();
+            let sentence = format!("{:#}", TokenFile::new(&link).change(|_| Ok(())).unwrap_err());
+            assert!(sentence.contains("cannot be reached"), "{sentence}");
             mode(0o620);
             let sentence = file.list().unwrap_err().to_string();
             assert!(sentence.contains("chmod 600"), "{sentence}");

@@ -59,6 +59,7 @@ impl Tokens {
     /// Follows the file until `shutdown` stops.
     pub(crate) async fn follow(self: Arc<Self>, clock: Arc<dyn Clock>, shutdown: Shutdown) {
         let mut stopping = std::pin::pin!(shutdown.stopping());
+        let mut is_stale = false;
         loop {
             tokio::select! {
                 biased;
@@ -66,14 +67,24 @@ impl Tokens {
                 () = clock.sleep(LOOK_INTERVAL) => {}
             }
             let tokens = Arc::clone(&self);
-            match shutdown.spawn_blocking(move || tokens.look()).await {
-                Ok(Ok(true)) => tracing::info!("the token file was read again"),
-                Ok(Ok(false)) => {}
-                Ok(Err(error)) => {
-                    let error = format!("{error:#}");
-                    tracing::error!(error, "the tokens known so far stay good, revoked ones too");
+            let looked = shutdown.spawn_blocking(move || tokens.look()).await.map_err(Into::into).flatten();
+            // Once for each outage, and not at each look.
+            let was_stale = std::mem::replace(&mut is_stale, looked.is_err());
+            match looked {
+                Ok(true) => tracing::info!("the token file was read again"),
+                Ok(false) if was_stale => {
+                    tracing::info!("the token file can be read again, and says the same")
                 }
-                Err(error) => tracing::error!(%error, "the token file was not read"),
+                Ok(false) => {}
+                Err(_) if was_stale => {}
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(
+                        error,
+                        "until the token file can be read again new tokens are unknown and revoked ones stay good: let \
+                         the user that this process runs as read it, or stop the process"
+                    );
+                }
             }
         }
     }
