@@ -6,7 +6,7 @@ use job_core::Shutdown;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::app::App;
-use crate::config::{Config, ServeArguments, UnknownVariable, unknown_variables};
+use crate::config::{Config, Role, ServeArguments, UnknownVariable, unknown_variables};
 use crate::logging;
 use crate::server::drain::{reload_on_hangup, stop_on_signals};
 
@@ -40,9 +40,18 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode
     let shutdown = Shutdown::new();
     // Not one of the tasks that draining waits for.
     let watch = Shutdown::new();
-    let signals = watch.spawn(stop_on_signals(shutdown.clone()));
+    let stop = shutdown.clone();
+    let signals = watch.spawn(async move {
+        if let Err(error) = stop_on_signals(stop).await {
+            tracing::error!(%error, "SIGTERM and SIGINT cannot be listened for: the first one ends the process at once");
+        }
+    });
     let reload = app.reload();
-    let hangups = watch.spawn(reload_on_hangup(move || reload.now()));
+    let hangups = watch.spawn(async move {
+        if let Err(error) = reload_on_hangup(move || reload.now()).await {
+            tracing::error!(%error, "SIGHUP cannot be listened for: restart the server after replacing certificates");
+        }
+    });
     let drained = app.run(shutdown).await;
     signals.abort();
     hangups.abort();
@@ -63,7 +72,7 @@ fn warn_of_what_is_insecure(config: &Config) {
         tracing::warn!(
             "others can reach this server, and nobody has to say who they are: --allow-unauthenticated"
         );
-    } else if !config.listen.ip().is_loopback() {
+    } else if config.roles.has(Role::Api) && !config.listen.ip().is_loopback() {
         tracing::warn!("others can reach this server over HTTP, where tokens can be read on their way");
     }
 }
