@@ -11,10 +11,10 @@ use job_core::stower::StowerSettings;
 use job_core::{Clock, Engine, EngineSettings, JobService, Shutdown, Signals, SystemClock};
 
 use crate::audit::AuditLog;
-use crate::auth::Guard;
+use crate::auth::{Guard, Secret};
 use crate::config::{Config, Role};
 use crate::handlers::Api;
-use crate::health::{Health, PortState};
+use crate::health::{Health, Port, PortState};
 use crate::router::{ADMIN, API};
 use crate::server::{Gate, Listener, Site, Tls};
 use crate::telemetry::{self, Glance, ObservedQueue, ObservedStore};
@@ -76,11 +76,14 @@ impl App {
         };
         let port = Arc::new(PortState::default());
         if let Some(listener) = &api {
-            port.address.get_or_init(|| listener.address());
+            port.http.address.get_or_init(|| listener.address());
+        }
+        if let Some((listener, _)) = &https {
+            port.https.address.get_or_init(|| listener.address());
         }
         let guard = match &config.tokens {
             Some(tokens) => Guard::with_tokens(tokens, config.secret.clone(), Arc::clone(&clock))?,
-            None => Guard::open(config.is_local(), Arc::clone(&clock)),
+            None => Guard::open(Arc::clone(&clock)),
         };
         let audit = AuditLog::open(config.audit_log.as_deref(), Arc::clone(&clock))?;
         let gate = Gate { guard: Arc::new(guard), audit: Arc::new(audit) };
@@ -99,7 +102,11 @@ impl App {
         let dispatcher = config.roles.has(Role::Dispatcher).then(|| DispatcherSettings {
             poll_interval: config.dispatch_poll,
             tracking: TrackingSettings {
-                status_capability: gate.guard.status_capability(),
+                // Those who take the requests may be another process, which asks for tokens.
+                status_capability: gate
+                    .guard
+                    .status_capability()
+                    .or_else(|| config.secret.as_ref().map(Secret::status_capability)),
                 ..config.tracking(api.as_ref().map(Listener::address))
             },
             wake_queue: config.wake_queue.clone(),
@@ -156,18 +163,20 @@ impl App {
         };
         self.gate.guard.follow(&requests);
         let api_site = site(API, &requests);
-        if let Some((listener, tls)) = self.https {
-            requests.spawn(listener.run(Arc::clone(&api_site), Some(tls), requests.clone()));
-        }
-        if let Some(listener) = self.api {
-            self.port.accepting.store(true, Ordering::SeqCst);
-            let port = Arc::clone(&self.port);
-            let serving = listener.run(api_site, None, requests.clone());
+        let accept = |open: Open, serving| {
             requests.spawn(async move {
-                // Also when the task panics, so that the check of the port notices.
-                let _closed = Closed(port);
+                // Also when the task panics, so that the check of the ports notices.
+                let _open = open;
                 serving.await;
             });
+        };
+        if let Some((listener, tls)) = self.https {
+            let serving = listener.run(Arc::clone(&api_site), Some(tls), requests.clone());
+            accept(Open::new(&self.port, |port| &port.https), serving);
+        }
+        if let Some(listener) = self.api {
+            let serving = listener.run(api_site, None, requests.clone());
+            accept(Open::new(&self.port, |port| &port.http), serving);
         }
         if let Some(listener) = self.admin {
             admin_requests.spawn(listener.run(site(ADMIN, &admin_requests), None, admin_requests.clone()));
@@ -180,7 +189,8 @@ impl App {
         let drained = self.engine.stop().await;
         // Last, so that an operator can look at what keeps the process.
         admin_requests.drain(self.clock.as_ref(), limits.drain_time).await;
-        finished && drained
+        let recorded = self.gate.audit.complete(limits.drain_time).await;
+        finished && drained && recorded
     }
 
     fn handlers(&self, tasks: &Shutdown) -> Api {
@@ -228,10 +238,21 @@ impl Reload {
     }
 }
 
-struct Closed(Arc<PortState>);
+/// That a port of the API accepts connections, as long as this is there.
+struct Open {
+    port: Arc<PortState>,
+    which: fn(&PortState) -> &Port,
+}
 
-impl Drop for Closed {
+impl Open {
+    fn new(port: &Arc<PortState>, which: fn(&PortState) -> &Port) -> Self {
+        which(port).accepting.store(true, Ordering::SeqCst);
+        Self { port: Arc::clone(port), which }
+    }
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.accepting.store(false, Ordering::SeqCst);
+        (self.which)(&self.port).accepting.store(false, Ordering::SeqCst);
     }
 }

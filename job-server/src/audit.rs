@@ -2,15 +2,18 @@
 //!
 //! Records are lines of JSON that are only ever appended. They hold no payload, parameter or token.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+mod writer;
 
-use anyhow::Context as _;
-use job_core::{Clock, Timestamp};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use job_core::{Clock, ClockExt as _, Timestamp};
 use serde::Serialize;
+use tokio::sync::mpsc::Permit;
+
+use writer::{Item, Writer};
 
 use crate::auth::Caller;
 use crate::router::{Endpoint, PathParameters};
@@ -21,14 +24,8 @@ const ID_CHARACTERS_MAX: usize = 200;
 /// Where records go.
 #[derive(Debug)]
 pub(crate) struct AuditLog {
-    file: Option<AuditFile>,
+    writer: Option<Writer>,
     clock: Arc<dyn Clock>,
-}
-
-#[derive(Debug)]
-struct AuditFile {
-    path: PathBuf,
-    open: Mutex<File>,
 }
 
 /// How many jobs an answer says were changed, for the record of a change of many.
@@ -36,28 +33,30 @@ struct AuditFile {
 pub(crate) struct JobsChanged(pub(crate) u64);
 
 impl AuditLog {
-    /// Appends to the file at `path`, or, without one, writes log lines with the target `audit`.
+    /// Appends to the file at `path`, or, without one, writes log lines with the target `audit`. Needs a Tokio runtime for
+    /// the file.
     ///
     /// # Errors
     /// A sentence for the operator when the file cannot be opened.
     pub(crate) fn open(path: Option<&Path>, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let file = match path {
-            Some(path) => Some(AuditFile { path: path.to_owned(), open: Mutex::new(append_to(path)?) }),
-            None => None,
-        };
-        Ok(Self { file, clock })
+        Ok(Self { writer: path.map(Writer::start).transpose()?, clock })
     }
 
     /// Opens the file anew, so that whoever rotates logs may have moved the old one away.
     pub(crate) fn reopen(&self) {
-        let Some(file) = &self.file else { return };
-        match append_to(&file.path) {
-            Ok(open) => *file.open.lock().unwrap_or_else(PoisonError::into_inner) = open,
-            Err(error) => {
-                let error = format!("{error:#}");
-                tracing::error!(error, "the audit log goes on in the old file");
-            }
+        if let Some(writer) = &self.writer {
+            writer.reopen();
         }
+    }
+
+    /// Waits, at most `limit`, until all records so far are on the disk; answers whether they are.
+    pub(crate) async fn complete(&self, limit: Duration) -> bool {
+        let Some(writer) = &self.writer else { return true };
+        let is_complete = self.clock.timeout(limit, writer.complete()).await.unwrap_or(false);
+        if !is_complete {
+            tracing::error!("the audit log lacks its last records: its disk does not answer");
+        }
+        is_complete
     }
 
     /// Begins the record of a request; none when it changes nothing whatever comes of it.
@@ -70,56 +69,43 @@ impl AuditLog {
     ) -> Option<Entry> {
         endpoint.is_change().then(|| Entry {
             log: Arc::clone(self),
-            record: Record {
+            record: Some(Record {
                 time: String::new(),
                 correlation_id: correlation_id.to_owned(),
                 address: peer.ip().to_canonical().to_string(),
                 token: None,
                 token_name: None,
-                operation: endpoint,
+                operation: endpoint.name(),
                 partition: shortened(&path.partition),
                 job: (!path.job.is_empty()).then(|| shortened(&path.job)),
                 allowed: false,
                 status: None,
                 jobs: None,
-            },
+            }),
         })
     }
+}
 
-    fn write(&self, record: &Record) {
-        // Texts, numbers and truth values always have a JSON form.
-        let Ok(mut line) = serde_json::to_vec(record) else { return };
-        if let Some(file) = &self.file {
-            line.push(b'\n');
-            // One write, so that lines of several processes do not mix.
-            match file.open.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line) {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::error!(%error, "a record of the audit log follows here instead of its file")
-                }
-            }
-            line.pop();
-        }
-        tracing::info!(target: "audit", record = %String::from_utf8_lossy(&line));
+/// Hands `record` over to the writer that has `room` for it, or else to the log.
+fn put(record: &Record, room: Option<Permit<'_, Item>>) {
+    // Texts, numbers and truth values always have a JSON form.
+    let Ok(line) = serde_json::to_vec(record) else { return };
+    match room {
+        Some(room) => room.send(Item::Record(line)),
+        None => log(&line),
     }
 }
 
-fn append_to(path: &Path) -> anyhow::Result<File> {
-    let mut options = OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    options.open(path).with_context(|| format!("the audit log {} cannot be opened", path.display()))
+fn log(line: &[u8]) {
+    tracing::info!(target: "audit", record = %String::from_utf8_lossy(line));
 }
 
-/// The record of a request in hand. It is written when this is dropped, whatever came of the request.
+/// The record of a request in hand. It is handed over when this is dropped, whatever came of the request.
 #[derive(Debug)]
 pub(crate) struct Entry {
     log: Arc<AuditLog>,
-    record: Record,
+    /// None once it is handed over.
+    record: Option<Record>,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,7 +117,8 @@ struct Record {
     /// The token's id; null for nobody in particular.
     token: Option<String>,
     token_name: Option<String>,
-    operation: Endpoint,
+    /// By the name that metrics and the OpenAPI document give it.
+    operation: &'static str,
     partition: String,
     job: Option<String>,
     /// Whether the caller may do this.
@@ -146,28 +133,50 @@ struct Record {
 impl Entry {
     /// Who asks.
     pub(crate) fn asked_by(&mut self, caller: &Caller) {
-        if let Caller::Token(record) = caller {
-            self.record.token = Some(record.id.clone());
-            self.record.token_name = Some(record.name.clone());
+        if let (Caller::Token(token), Some(record)) = (caller, &mut self.record) {
+            record.token = Some(token.id.clone());
+            record.token_name = Some(token.name.clone());
         }
     }
 
     /// They may.
     pub(crate) fn allowed(&mut self) {
-        self.record.allowed = true;
+        if let Some(record) = &mut self.record {
+            record.allowed = true;
+        }
     }
 
-    /// What came of it.
-    pub(crate) fn finish(mut self, status: u16, jobs: Option<JobsChanged>) {
-        self.record.status = Some(status);
-        self.record.jobs = jobs.map(|JobsChanged(jobs)| jobs);
+    /// What came of it. Waits while more records are to be written than the disk keeps up with; when that is cancelled the
+    /// record goes to the log.
+    pub(crate) async fn finish(mut self, status: u16, jobs: Option<JobsChanged>) {
+        if let Some(record) = &mut self.record {
+            record.time = shown(self.log.clock.now());
+            record.status = Some(status);
+            record.jobs = jobs.map(|JobsChanged(jobs)| jobs);
+        }
+        let log = Arc::clone(&self.log);
+        let room = match &log.writer {
+            Some(writer) => writer.room().await,
+            None => None,
+        };
+        if let Some(record) = self.record.take() {
+            put(&record, room);
+        }
+    }
+
+    /// Leaves no record.
+    pub(crate) fn forget(mut self) {
+        self.record = None;
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.record.time = shown(self.log.clock.now());
-        self.log.write(&self.record);
+        let Some(mut record) = self.record.take() else { return };
+        if record.time.is_empty() {
+            record.time = shown(self.log.clock.now());
+        }
+        put(&record, self.log.writer.as_ref().and_then(Writer::room_now));
     }
 }
 
@@ -188,8 +197,10 @@ mod tests {
     use super::*;
     use job_core::clock::ManualClock;
 
-    #[test]
-    fn each_change_is_one_line_even_when_nothing_came_of_it() {
+    const SOON: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn each_change_is_one_line_even_when_nothing_came_of_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit");
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000)));
@@ -201,18 +212,21 @@ mod tests {
         assert!(begin(Endpoint::GetJob).is_none());
         let mut entry = begin(Endpoint::CancelJobs).unwrap();
         entry.allowed();
-        entry.finish(200, Some(JobsChanged(7)));
+        entry.finish(200, Some(JobsChanged(7))).await;
         drop(begin(Endpoint::CreateJob));
+        begin(Endpoint::PauseJob).unwrap().forget();
+        assert!(log.complete(SOON).await);
         std::fs::rename(&path, directory.path().join("old")).unwrap();
         log.reopen();
-        begin(Endpoint::DeleteJob).unwrap().finish(401, None);
+        begin(Endpoint::DeleteJob).unwrap().finish(401, None).await;
+        assert!(log.complete(SOON).await);
         let read = |name| {
             let text = std::fs::read_to_string(directory.path().join(name)).unwrap();
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>()
         };
         let (old, new) = (read("old"), read("audit"));
         assert_eq!((old.len(), new.len()), (2, 1));
-        assert_eq!(old[0]["operation"], "CancelJobs");
+        assert_eq!(old[0]["operation"], "cancelJobs");
         assert_eq!(old[0]["time"], "1970-01-01T00:00:01.000Z");
         assert_eq!(old[0]["address"], "10.0.0.1");
         assert_eq!(old[0]["allowed"], true);
@@ -222,8 +236,8 @@ mod tests {
         assert_eq!(new[0]["status"], 401);
     }
 
-    #[test]
-    fn a_file_that_cannot_be_opened_is_named() {
+    #[tokio::test]
+    async fn a_file_that_cannot_be_opened_is_named() {
         let log = AuditLog::open(
             Some(Path::new("/nowhere/audit")),
             Arc::new(ManualClock::new(Timestamp::default())),

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::query_string::decode;
 
 /// What can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Endpoint {
     Root,
     OpenApi,
@@ -84,6 +84,11 @@ impl Endpoint {
     /// Whether it would change something, so that the audit log has it.
     pub(crate) const fn is_change(self) -> bool {
         matches!(self.role(), Some(AccessRole::Submitter | AccessRole::Operator))
+    }
+
+    /// Whether it tells more than the public may know, although nobody has to say who they are.
+    pub(crate) const fn is_for_admins(self) -> bool {
+        matches!(self, Self::AdminPing | Self::AdminHealthCheck | Self::Metrics)
     }
 
     /// Whether the proof in a status URL is enough to ask for it.

@@ -14,17 +14,20 @@ use crate::query_string::excerpt;
 
 static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses a name that only a manipulated name server leads here by.
-pub(super) fn check_host(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Refuses a name that only a manipulated name server leads here by. No such name is an IP address, and no browser sends
+/// none at all: both may be let pass.
+pub(super) fn check_host(headers: &HeaderMap, takes_addresses: bool) -> Result<(), ApiError> {
     let host = text(headers, &HOST);
-    if host.parse().as_ref().is_ok_and(is_loopback) {
+    let is_address =
+        || !headers.contains_key(HOST) || host.parse().as_ref().is_ok_and(|host| ip(host).is_some());
+    if host.parse().as_ref().is_ok_and(is_loopback) || (takes_addresses && is_address()) {
         return Ok(());
     }
     Err(ApiError::new(
         StatusCode::FORBIDDEN,
         format!(
-            "Host is {:?}: without tokens only names of this machine are answered, such as localhost or 127.0.0.1; \
-             start the server with --tokens, or with --allow-unauthenticated if the network keeps strangers out",
+            "Host is {:?}: this address answers only to names of this machine, such as localhost or 127.0.0.1, and a \
+             proxy before it has to send one of those (with --tokens the API answers to any name)",
             excerpt(host)
         ),
     ))
@@ -32,10 +35,12 @@ pub(super) fn check_host(headers: &HeaderMap) -> Result<(), ApiError> {
 
 fn is_loopback(authority: &Authority) -> bool {
     let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    host == "localhost" || host.ends_with(".localhost") || ip(authority).is_some_and(|ip| ip.is_loopback())
+}
+
+fn ip(authority: &Authority) -> Option<IpAddr> {
+    let host = authority.host();
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).parse().ok()
 }
 
 /// Refuses what a page of another site asks for.
@@ -83,21 +88,24 @@ mod tests {
             "jobs.localhost",
             "localhost.",
         ] {
-            assert!(check_host(&headers(&[("host", right)])).is_ok(), "{right}");
+            for takes_addresses in [false, true] {
+                assert!(check_host(&headers(&[("host", right)]), takes_addresses).is_ok(), "{right}");
+            }
         }
-        for wrong in [
-            "evil.example",
-            "localhost.evil.example",
-            "10.0.0.1",
-            "[::2]",
-            "127.0.0.1.evil.example",
-            "notlocalhost",
-            "",
-            "a b",
-        ] {
-            assert!(check_host(&headers(&[("host", wrong)])).is_err(), "{wrong}");
+        for wrong in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "notlocalhost", "", "a b"]
+        {
+            for takes_addresses in [false, true] {
+                assert!(check_host(&headers(&[("host", wrong)]), takes_addresses).is_err(), "{wrong}");
+            }
         }
-        assert!(check_host(&HeaderMap::new()).is_err());
+        for address in ["10.0.0.1", "10.0.0.1:80", "[::2]"].map(|host| headers(&[("host", host)])) {
+            assert!(
+                check_host(&address, true).is_ok() && check_host(&address, false).is_err(),
+                "{address:?}"
+            );
+        }
+        assert!(check_host(&HeaderMap::new(), true).is_ok() && check_host(&HeaderMap::new(), false).is_err());
     }
 
     #[test]

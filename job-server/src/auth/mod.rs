@@ -13,7 +13,6 @@ mod token;
 mod token_file;
 mod tokens;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +32,7 @@ use tokens::Tokens;
 use crate::error::ApiError;
 use crate::query_string::QueryString;
 use crate::router::{Endpoint, PathParameters};
+use crate::server::Way;
 
 /// How callers are known.
 #[derive(Debug)]
@@ -44,10 +44,7 @@ pub(crate) struct Guard {
 #[derive(Debug)]
 enum Access {
     /// Whoever reaches this server may do everything.
-    Anyone {
-        /// Whether only loopback is listened on, so that any other name leads here by deceit.
-        is_local: bool,
-    },
+    Anyone,
     Tokens(Box<Keys>),
 }
 
@@ -65,7 +62,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a PathParameters,
     pub(crate) query: &'a QueryString,
     pub(crate) headers: &'a HeaderMap,
-    pub(crate) peer: SocketAddr,
+    pub(crate) way: Way,
 }
 
 /// Who asks.
@@ -81,8 +78,8 @@ pub(crate) enum Caller {
 
 impl Guard {
     /// Lets everybody do everything, as far as browsers do not serve somebody else.
-    pub(crate) fn open(is_local: bool, clock: Arc<dyn Clock>) -> Self {
-        Self { access: Access::Anyone { is_local }, clock }
+    pub(crate) fn open(clock: Arc<dyn Clock>) -> Self {
+        Self { access: Access::Anyone, clock }
     }
 
     /// Asks for the tokens in the file `tokens`. Without a `secret`, one is made and kept beside them.
@@ -106,7 +103,7 @@ impl Guard {
     /// What status URLs need; none when anybody may ask.
     pub(crate) fn status_capability(&self) -> Option<StatusCapability> {
         match &self.access {
-            Access::Anyone { .. } => None,
+            Access::Anyone => None,
             Access::Tokens(keys) => Some(keys.secret.status_capability()),
         }
     }
@@ -124,22 +121,28 @@ impl Guard {
     /// # Errors
     /// What the caller is told when that stays unknown.
     pub(crate) fn identify(&self, asked: &Asked<'_>) -> Result<Caller, ApiError> {
-        if asked.endpoint.role().is_none() {
-            return Ok(Caller::Anyone);
-        }
+        let is_open = asked.endpoint.role().is_none();
         let keys = match &self.access {
-            Access::Anyone { is_local } => {
-                if *is_local {
-                    browser::check_host(asked.headers)?;
+            Access::Anyone => {
+                asked.check_host()?;
+                // A page may link to what is open, and gets nothing of it to read.
+                if !is_open {
+                    browser::check_origin(asked.headers)?;
                 }
-                browser::check_origin(asked.headers)?;
+                return Ok(Caller::Anyone);
+            }
+            Access::Tokens(_) if is_open => {
+                // The rest of it is public, by whatever name a proxy calls this server.
+                if asked.endpoint.is_for_admins() {
+                    asked.check_host()?;
+                }
                 return Ok(Caller::Anyone);
             }
             Access::Tokens(keys) => keys,
         };
         let now = self.clock.now();
         let fail = |error: ApiError| {
-            keys.attempts.failed(asked.peer.ip(), now).map_err(too_many)?;
+            keys.attempts.failed(asked.way.peer.ip(), now).map_err(too_many)?;
             Err(error)
         };
         if let Some(value) = asked.headers.get(AUTHORIZATION) {
@@ -155,8 +158,22 @@ impl Guard {
                 Ok(job) if keys.secret.proves(proof, &job) => Ok(Caller::StatusUrl),
                 _ => fail(ApiError::new(StatusCode::FORBIDDEN, NOT_PROVEN)),
             },
+            // Each leaves a record in the audit log, so that there must not be any number of them.
+            None if asked.endpoint.is_change() => fail(unauthorised(NO_TOKEN)),
             None => Err(unauthorised(NO_TOKEN)),
         }
+    }
+}
+
+impl Asked<'_> {
+    /// Refuses a name that leads to an address of this machine by deceit.
+    fn check_host(&self) -> Result<(), ApiError> {
+        if !self.way.is_local {
+            return Ok(());
+        }
+        // Probes and workers may come through something that passes on the address it was asked at.
+        let takes_addresses = self.endpoint.role().is_none() || self.endpoint.answers_status_urls();
+        browser::check_host(self.headers, takes_addresses)
     }
 }
 
@@ -206,7 +223,7 @@ fn unauthorised(message: &'static str) -> ApiError {
 fn too_many(wait: std::time::Duration) -> ApiError {
     let error = ApiError::new(
         StatusCode::TOO_MANY_REQUESTS,
-        "too many wrong tokens from this address: wait, and check the token",
+        "too many requests without a good token from this address: wait, and check the token",
     );
     error.with_header(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
 }

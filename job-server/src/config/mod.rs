@@ -157,8 +157,10 @@ impl Config {
 
     /// What this process listens on, and the flag of each.
     fn addresses(&self) -> impl Iterator<Item = (SocketAddr, &'static str)> {
-        let https = self.tls.is_some().then_some(self.https_listen);
-        [(Some(self.listen), "--listen"), (https, "--https-listen"), (self.admin_listen, "--admin-listen")]
+        let has_api = self.roles.has(Role::Api);
+        let https = (has_api && self.tls.is_some()).then_some(self.https_listen);
+        let http = has_api.then_some(self.listen);
+        [(http, "--listen"), (https, "--https-listen"), (self.admin_listen, "--admin-listen")]
             .into_iter()
             .filter_map(|(address, flag)| Some((address?, flag)))
     }
@@ -222,6 +224,10 @@ mod tests {
         config = Config { admin_listen: Some("[::]:8081".parse().unwrap()), ..Config::default() };
         assert!(config.check().unwrap_err().to_string().contains("--admin-listen"));
         assert!(Config { listen: "[::1]:0".parse().unwrap(), ..Config::default() }.check().is_ok());
+        // Nothing listens there.
+        let (listen, roles) = ("0.0.0.0:8080".parse().unwrap(), "dispatcher".parse().unwrap());
+        let config = Config { listen, roles, ..Config::default() };
+        assert!(config.check().is_ok() && config.is_local());
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn is_json(media_type: &HeaderValue) -> bool {
 fn request_url(call: &Call) -> String {
     let path = call.uri.path_and_query().map_or("/", |path| path.as_str());
     match call.headers.get(HOST).and_then(|host| host.to_str().ok()) {
-        Some(host) => format!("http://{host}{path}"),
+        Some(host) => format!("{}://{host}{path}", if call.is_tls { "https" } else { "http" }),
         None => path.to_owned(),
     }
 }

@@ -42,6 +42,7 @@ pub(crate) struct Api {
 pub(crate) struct Call {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
+    pub(crate) is_tls: bool,
     pub(crate) path: PathParameters,
     pub(crate) query: QueryString,
     pub(crate) body: Bytes,

@@ -61,13 +61,20 @@ impl CheckResult {
     }
 }
 
-/// What the listener of the API says about itself.
+/// What a listener of the API says about itself.
 #[derive(Debug, Default)]
-pub(crate) struct PortState {
-    /// Where it listens; unset when this process serves no API.
+pub(crate) struct Port {
+    /// Where it listens; unset when this process does not serve that.
     pub(crate) address: OnceLock<SocketAddr>,
     /// Whether it accepts connections now.
     pub(crate) accepting: AtomicBool,
+}
+
+/// What the listeners of the API say about themselves.
+#[derive(Debug, Default)]
+pub(crate) struct PortState {
+    pub(crate) http: Port,
+    pub(crate) https: Port,
     /// Whether the process is about to stop, though it still serves: it is not ready any more.
     pub(crate) leaving: AtomicBool,
 }
@@ -181,19 +188,22 @@ impl Health {
     }
 
     fn closed_port(&self) -> Option<String> {
-        let address = self.port.address.get()?;
-        let open = self.port.accepting.load(Ordering::SeqCst) || self.tasks.is_stopping();
-        (!open).then(|| format!("api connector on port {} is: not accepting connections", address.port()))
+        let closed = [&self.port.http, &self.port.https].into_iter().find_map(|port| {
+            port.address.get().filter(|_| !port.accepting.load(Ordering::SeqCst)).map(SocketAddr::port)
+        });
+        let port = closed.filter(|_| !self.tasks.is_stopping())?;
+        Some(format!("api connector on port {port} is: not accepting connections"))
     }
 
     async fn check_readiness(&self) -> Vec<Option<String>> {
         let (store, queue) = (Arc::clone(&self.store), Arc::clone(&self.queue));
-        let address = self.port.address.get().copied();
+        let address = self.port.http.address.get().copied();
+        let https = self.port.https.address.get().copied();
         let port = async move {
-            match address {
-                Some(address) => connect(address).await.map(drop),
-                None => Ok(()),
+            for address in address.into_iter().chain(https) {
+                connect(address).await?;
             }
+            Ok(())
         };
         let ping = async move {
             match address {
@@ -247,5 +257,34 @@ async fn ping(address: SocketAddr) -> Result<(), String> {
     } else {
         let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
         Err(format!("ping was answered with {:?}", String::from_utf8_lossy(line)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use job_core::clock::ManualClock;
+
+    #[tokio::test]
+    async fn each_port_that_is_served_has_to_accept() {
+        let port = Arc::new(PortState::default());
+        let health = Health::new(
+            Arc::new(job_store_memory::MemoryStore::new()),
+            Arc::new(job_queue_memory::MemoryQueue::new()),
+            Arc::new(ManualClock::new(Timestamp::default())),
+            Arc::clone(&port),
+            Shutdown::new(),
+            HealthSchedule::default(),
+        );
+        assert_eq!(health.closed_port(), None, "none is served");
+        for (served, number) in [(&port.http, 80), (&port.https, 443)] {
+            served.address.get_or_init(|| ([127, 0, 0, 1], number).into());
+            let closed = health.closed_port();
+            assert!(closed.is_some_and(|problem| problem.contains(&format!("port {number} "))));
+            served.accepting.store(true, Ordering::SeqCst);
+            assert_eq!(health.closed_port(), None);
+        }
+        port.https.accepting.store(false, Ordering::SeqCst);
+        assert!(health.closed_port().is_some());
     }
 }

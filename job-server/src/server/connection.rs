@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,21 +13,21 @@ use job_core::{Clock, ClockExt, Shutdown};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::bare_answer::bare_answer;
+use super::listener::Way;
 use super::site::Site;
-use super::stall_guard::StallGuard;
 
 /// How long, and how many bytes, a client that is being told to stop may go on sending before it is cut off.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 32 << 20;
 
 /// Serves requests until the client closes, errs or idles, or until `shutdown` stops and the one in hand is answered.
-pub(super) async fn serve<S>(stream: S, peer: SocketAddr, site: Arc<Site>, shutdown: Shutdown)
+pub(super) async fn serve<S>(stream: S, way: Way, site: Arc<Site>, shutdown: Shutdown)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = site.limits();
     let clock = site.clock();
-    let io = TokioIo::new(StallGuard::new(stream, Arc::clone(&clock), limits.write_stall_time));
+    let io = TokioIo::new(stream);
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -38,7 +37,7 @@ where
         .max_buf_size(((limits.header_bytes_max + limits.url_bytes_max) * 2).max(16 << 10));
     let service = service_fn(move |request| {
         let site = Arc::clone(&site);
-        Box::pin(async move { Ok::<_, Infallible>(site.serve(request, peer).await) })
+        Box::pin(async move { Ok::<_, Infallible>(site.serve(request, way).await) })
     });
     let mut connection = builder.serve_connection(io, service);
     let mut stopping = pin!(shutdown.stopping());
@@ -52,7 +51,7 @@ where
     })
     .await;
     let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner().into_inner();
+    let mut stream = parts.io.into_inner();
     match served {
         Ok(()) => linger(&mut stream, clock.as_ref(), &shutdown).await,
         Err(error) if error.is_timeout() && !parts.read_buf.is_empty() => {

@@ -14,10 +14,22 @@ use super::bare_answer::bare_answer;
 use super::connection;
 use super::places::Full;
 use super::site::Site;
+use super::stall_guard::StallGuard;
 use super::tls::Tls;
 
 /// How long to wait after an accept failed, usually because the process has too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How a request came in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    /// Who is at the other end.
+    pub(crate) peer: SocketAddr,
+    /// Whether nobody between them and us can read it.
+    pub(crate) is_tls: bool,
+    /// Whether only this machine reaches the address that was called.
+    pub(crate) is_local: bool,
+}
 
 /// A bound address that does not accept yet.
 #[derive(Debug)]
@@ -68,14 +80,17 @@ impl Listener {
             };
             // Without it small answers may wait for the client's delayed acknowledgement.
             let _ = stream.set_nodelay(true);
+            // Under TLS, which buffers what the client does not take.
+            let stream = StallGuard::new(stream, Arc::clone(&clock), site.limits().write_stall_time);
+            let way = Way { peer, is_tls: tls.is_some(), is_local: self.address.ip().is_loopback() };
             let (site, tls, stop) = (Arc::clone(&site), tls.clone(), shutdown.clone());
             shutdown.spawn(async move {
                 let _place = place;
                 match tls {
-                    None => connection::serve(stream, peer, site, stop).await,
+                    None => connection::serve(stream, way, site, stop).await,
                     Some(tls) => {
                         if let Some(stream) = shake_hands(stream, &tls, &site, &stop).await {
-                            connection::serve(stream, peer, site, stop).await;
+                            connection::serve(stream, way, site, stop).await;
                         }
                     }
                 }
@@ -86,11 +101,11 @@ impl Listener {
 
 /// The encrypted stream, unless the client does not keep to the protocol, is slow, or the server stops.
 async fn shake_hands(
-    stream: TcpStream,
+    stream: StallGuard<TcpStream>,
     tls: &Tls,
     site: &Site,
     shutdown: &Shutdown,
-) -> Option<TlsStream<TcpStream>> {
+) -> Option<TlsStream<StallGuard<TcpStream>>> {
     let clock = site.clock();
     let shaking = clock.timeout(site.limits().header_time, tls.acceptor().accept(stream));
     let shaken = tokio::select! {

@@ -10,7 +10,7 @@ mod site;
 mod stall_guard;
 mod tls;
 
-pub(crate) use listener::Listener;
+pub(crate) use listener::{Listener, Way};
 pub(crate) use places::network;
 pub(crate) use site::{Gate, Site};
 pub(crate) use tls::Tls;

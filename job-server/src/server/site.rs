@@ -1,6 +1,5 @@
 //! One request: checked, admitted, routed, read, worked on apart from its connection, and answered.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::body::{self, BodyMemory, HeldBody};
+use super::listener::Way;
 use super::places::Places;
 use crate::audit::{AuditLog, Entry, JobsChanged};
 use crate::auth::{Asked, Guard};
@@ -101,7 +101,7 @@ impl Site {
     }
 
     /// Answers a request, whatever it is.
-    pub(super) async fn serve(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    pub(super) async fn serve(&self, request: Request<Incoming>, way: Way) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let watch = RequestWatch::start(self.router.operation(&head.method, head.uri.path()));
         let given = trace::given(&head.headers);
@@ -113,7 +113,7 @@ impl Site {
             "request", correlation_id = shown_id, trace_id = place.trace_id(), http.method = %head.method, http.path = head.uri.path()
         );
         let mut answer = async {
-            let outcome = self.exchange(head, body, peer, shown_id).await;
+            let outcome = self.exchange(head, body, way, shown_id).await;
             let answer = outcome.unwrap_or_else(|error| {
                 report(&error);
                 error.into_answer()
@@ -148,20 +148,20 @@ impl Site {
         &self,
         head: Parts,
         body: Incoming,
-        peer: SocketAddr,
+        way: Way,
         correlation_id: String,
     ) -> Result<Answer, ApiError> {
         check_head(&head, &self.limits)?;
         let (endpoint, path) = self.router.find(&head.method, head.uri.path())?;
-        let mut entry = self.gate.audit.begin(endpoint, &path, peer, &correlation_id);
+        let mut entry = self.gate.audit.begin(endpoint, &path, way.peer, &correlation_id);
         let gone = CancellationToken::new();
         let _gone_when_dropped = gone.clone().drop_guard();
         let admitted =
-            self.prepare(head, body, endpoint, path, peer, correlation_id, gone, entry.as_mut()).await;
+            self.prepare(head, body, endpoint, path, way, correlation_id, gone, entry.as_mut()).await;
         let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(error) => {
-                finish(entry, &Err(&error));
+                finish(entry, &Err(&error)).await;
                 return Err(error);
             }
         };
@@ -171,7 +171,7 @@ impl Site {
         // in the middle of a transaction would poison its connection.
         let work = async move {
             let outcome = handlers::answer(&api, endpoint, &admitted.call).await;
-            finish(entry, &outcome.as_ref());
+            finish(entry, &outcome.as_ref()).await;
             outcome
         };
         match self.clock.timeout(limit, self.tasks.spawn(work.in_current_span())).await {
@@ -192,13 +192,15 @@ impl Site {
         body: Incoming,
         endpoint: Endpoint,
         path: PathParameters,
-        peer: SocketAddr,
+        way: Way,
         correlation_id: String,
         gone: CancellationToken,
         mut entry: Option<&mut Entry>,
     ) -> Result<Admitted, ApiError> {
-        let query = QueryString::parse(head.uri.query().unwrap_or_default())?;
-        let asked = Asked { endpoint, path: &path, query: &query, headers: &head.headers, peer };
+        let parsed = QueryString::parse(head.uri.query().unwrap_or_default());
+        let (query, wrong) =
+            parsed.map_or_else(|error| (QueryString::default(), Some(error)), |query| (query, None));
+        let asked = Asked { endpoint, path: &path, query: &query, headers: &head.headers, way };
         let caller = self.gate.guard.identify(&asked)?;
         if let Some(entry) = &mut entry {
             entry.asked_by(&caller);
@@ -207,11 +209,14 @@ impl Site {
         if let Some(entry) = entry {
             entry.allowed();
         }
+        // Not before it is known who asks: what strangers send wrong is counted too.
+        wrong.map_or(Ok(()), Err)?;
         let is_wait = endpoint == Endpoint::GetJob && query.get("wait").is_some();
         let permit = self.admit(endpoint, is_wait)?;
         let body = if endpoint.takes_body() { self.read_body(&head, body).await? } else { HeldBody::empty() };
         let (uri, headers) = (head.uri, head.headers);
-        let call = Call { uri, headers, path, query, body: body.bytes.clone(), correlation_id, gone };
+        let (is_tls, bytes) = (way.is_tls, body.bytes.clone());
+        let call = Call { uri, headers, is_tls, path, query, body: bytes, correlation_id, gone };
         Ok(Admitted { call, is_wait, _room: (permit, body) })
     }
 
@@ -259,14 +264,15 @@ impl Site {
 }
 
 /// Notes in the audit log what came of a request.
-fn finish(entry: Option<Entry>, outcome: &Result<&Answer, &ApiError>) {
+async fn finish(entry: Option<Entry>, outcome: &Result<&Answer, &ApiError>) {
     let Some(entry) = entry else { return };
-    match outcome {
-        Ok(answer) => {
-            entry.finish(answer.status().as_u16(), answer.extensions().get::<JobsChanged>().copied())
-        }
-        Err(error) => entry.finish(error.status().as_u16(), None),
-    }
+    let (status, jobs) = match outcome {
+        Ok(answer) => (answer.status(), answer.extensions().get::<JobsChanged>().copied()),
+        // The records before it tell as much, and strangers must not be able to fill the disk.
+        Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => return entry.forget(),
+        Err(error) => (error.status(), None),
+    };
+    entry.finish(status.as_u16(), jobs).await;
 }
 
 /// A failure is logged once, here, and only when it is ours.

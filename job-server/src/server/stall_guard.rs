@@ -40,10 +40,6 @@ impl<S> StallGuard<S> {
         Self { stream, clock, patience, lag: None }
     }
 
-    pub(super) fn into_inner(self) -> S {
-        self.stream
-    }
-
     fn watch(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match (progress, &mut self.lag) {
             (Poll::Ready(Ok(bytes)), Some(lag)) => {

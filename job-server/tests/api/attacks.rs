@@ -7,11 +7,13 @@ use std::time::Duration;
 use job_core::{Clock as _, ClockExt as _, Shutdown, SystemClock};
 use job_server::{Config, Limits};
 use job_store_memory::MemoryStore;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::version::TLS13;
 
 use crate::client::{Connection, request};
 use crate::server::{BODY, JSON, Server};
+use crate::tls::{Pair, connect};
 
 pub(crate) fn is_campaign() -> bool {
     #[expect(clippy::disallowed_methods, reason = "a switch of the test run, not of the server")]
@@ -167,22 +169,41 @@ async fn slow_bodies_are_dropped_while_others_are_served() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_sip_their_answers_are_dropped() {
+    sip_from(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_sip_their_answers_over_tls_are_dropped() {
+    sip_from(Some(Pair::new())).await;
+}
+
+/// Reads a few bytes now and then of answers that are more than the sockets buffer.
+async fn sip<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, clock: SystemClock, stop: Shutdown) {
+    let requests = "GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500);
+    let _ = stream.write_all(requests.as_bytes()).await;
+    let _ = stream.flush().await;
+    let mut sip = [0; 10];
+    while !stop.is_stopping() && matches!(stream.read(&mut sip).await, Ok(read) if read > 0) {
+        clock.sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn sip_from(pair: Option<Pair>) {
     let patience = if is_campaign() { Duration::from_secs(30) } else { Duration::from_millis(300) };
     let drain_time = patience + Duration::from_secs(10);
-    let server = limited(Limits { write_stall_time: patience, drain_time, ..Limits::default() }).await;
+    let limits = Limits { write_stall_time: patience, drain_time, ..Limits::default() };
+    let config = Config { limits, tls: pair.as_ref().map(Pair::files), ..Config::default() };
+    let server = Server::with(config, Arc::new(MemoryStore::new())).await;
     let clock = SystemClock::new();
     let sipping = Shutdown::new();
     for _ in 0..20 {
-        // More than the sockets buffer.
-        let mut greedy = Connection::open(server.address).await;
-        greedy.send("GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500)).await;
         let (clock, stop) = (clock.clone(), sipping.clone());
-        sipping.spawn(async move {
-            let mut sip = [0; 10];
-            while !stop.is_stopping() && matches!(greedy.stream.read(&mut sip).await, Ok(read) if read > 0) {
-                clock.sleep(Duration::from_millis(50)).await;
-            }
-        });
+        if let Some(pair) = &pair {
+            let greedy = connect(server.https.unwrap(), pair.certificate(), &[&TLS13]).await.unwrap();
+            sipping.spawn(sip(greedy, clock, stop));
+        } else {
+            sipping.spawn(sip(Connection::open(server.address).await.stream, clock, stop));
+        }
     }
     // Each connection has to fill up before it can be too slow.
     assert_eq!(server.get("/job-service/v1/ping").await.status, 200);

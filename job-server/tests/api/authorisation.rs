@@ -7,7 +7,7 @@ use job_core::PartitionId;
 use job_core::query::JobQuery;
 use serde_json::Value;
 
-use crate::client::{Answer, Connection, request_bytes};
+use crate::client::{Answer, Connection, request_bytes, soon};
 use crate::server::{BODY, JSON, Server};
 use crate::tokens::TokenBox;
 
@@ -56,9 +56,10 @@ impl Operation {
     }
 }
 
-/// All of an answer but the time it was made.
+/// All of an answer but the time it was made and the request it is for.
 fn comparable(mut answer: Answer) -> (u16, BTreeMap<String, String>, Vec<u8>) {
     answer.headers.remove("date");
+    answer.headers.remove("caf-correlation-id");
     (answer.status, answer.headers, answer.body)
 }
 
@@ -139,6 +140,38 @@ struct Matrix {
     /// Restores what an allowed change changed.
     admin: String,
     asked: u32,
+    cells: Vec<Cell>,
+}
+
+/// One question that was asked, and the record that the audit log has to have of it.
+struct Cell {
+    name: String,
+    correlation_id: String,
+    record: Option<Record>,
+}
+
+struct Record {
+    allowed: bool,
+    status: u16,
+    has_token: bool,
+    partition: Option<&'static str>,
+}
+
+impl Cell {
+    fn check(&self, records: &[&Value]) {
+        let name = &self.name;
+        let Some(expected) = &self.record else {
+            assert!(records.is_empty(), "{name} changes nothing: {records:?}");
+            return;
+        };
+        let [record] = records else { panic!("{name}: {records:?}") };
+        assert_eq!(record["allowed"], expected.allowed, "{name}: {record}");
+        assert_eq!(record["status"], expected.status, "{name}: {record}");
+        assert_eq!(record["token"].is_string(), expected.has_token, "{name}: {record}");
+        if let Some(partition) = expected.partition {
+            assert_eq!(record["partition"], partition, "{name}: {record}");
+        }
+    }
 }
 
 impl Matrix {
@@ -156,7 +189,8 @@ impl Matrix {
         if let Some(query) = &principal.query {
             target = format!("{target}?{query}");
         }
-        let mut headers = vec!["CAF-Correlation-Id: matrix"];
+        let correlation_id = format!("CAF-Correlation-Id: matrix-{}", self.asked);
+        let mut headers = vec![correlation_id.as_str()];
         headers.extend(principal.header.as_deref());
         let takes_body = operation.method == "PUT";
         if takes_body {
@@ -197,9 +231,7 @@ impl Matrix {
         let cell = format!("{} {} by {} of {target:?}", operation.method, operation.path, principal.name);
         let (partition, job) = target.ids();
         let before = self.dump().await;
-        self.tokens.newly_audited();
         let answer = self.ask(operation, principal, partition, job).await;
-        let records = self.tokens.newly_audited();
         let expected = expected(operation, principal, target);
         match expected {
             Expected::Refused(status) => {
@@ -219,26 +251,31 @@ impl Matrix {
                 assert!(fits, "{cell}: {answer:?}");
             }
         }
-        if operation.is_change() {
-            let [record] = records.as_slice() else { panic!("{cell}: {records:?}") };
-            assert_eq!(record["allowed"], expected == Expected::Allowed, "{cell}: {record}");
-            assert_eq!(record["status"], answer.status, "{cell}: {record}");
-            assert_eq!(record["correlationId"], "matrix", "{cell}: {record}");
-            assert_eq!(
-                record["token"].is_string(),
-                matches!(principal.kind, Kind::Token(..)),
-                "{cell}: {record}"
-            );
-            if operation.concerns("{partitionId}") {
-                assert_eq!(record["partition"], partition, "{cell}: {record}");
-            }
-            if expected == Expected::Allowed {
-                self.restore().await;
-            }
-        } else {
-            assert!(records.is_empty(), "{cell} changes nothing: {records:?}");
+        let record = operation.is_change().then(|| Record {
+            allowed: expected == Expected::Allowed,
+            status: answer.status,
+            has_token: matches!(principal.kind, Kind::Token(..)),
+            partition: operation.concerns("{partitionId}").then_some(partition),
+        });
+        self.cells.push(Cell { name: cell, correlation_id: format!("matrix-{}", self.asked), record });
+        if operation.is_change() && expected == Expected::Allowed {
+            self.restore().await;
         }
         answer
+    }
+
+    /// Stops the server, which completes the audit log, and holds that to what was asked.
+    async fn check_audit(self) {
+        self.server.shutdown.stop();
+        assert!(soon(self.server.running).await.unwrap());
+        let records = self.tokens.audited();
+        let mut of: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for record in &records {
+            of.entry(record["correlationId"].as_str().unwrap()).or_default().push(record);
+        }
+        for cell in &self.cells {
+            cell.check(of.get(cell.correlation_id.as_str()).map_or(&[], Vec::as_slice));
+        }
     }
 }
 
@@ -312,7 +349,7 @@ async fn every_operation_by_every_caller_of_every_partition() {
         ..tokens.config()
     };
     let server = Server::with(config, std::sync::Arc::new(job_store_memory::MemoryStore::new())).await;
-    let mut matrix = Matrix { server, tokens, admin, asked: 0 };
+    let mut matrix = Matrix { server, tokens, admin, asked: 0, cells: Vec::new() };
     matrix.restore().await;
     let operations = operations();
     let mut cells = 0;
@@ -332,6 +369,7 @@ async fn every_operation_by_every_caller_of_every_partition() {
     }
     assert_eq!(cells, operations.len() * principals.len() * Target::ALL.len());
     assert!(cells >= 2_000, "{cells}");
+    matrix.check_audit().await;
 }
 
 /// To the bearer of a token, a job that another partition has looks like one that its own partition has not.
@@ -341,7 +379,7 @@ async fn a_foreign_job_looks_like_one_that_does_not_exist() {
     let bearer = format!("Authorization: Bearer {}", tokens.create("operator", Some("own")));
     let admin = tokens.create("admin", None);
     let server = tokens.server().await;
-    let mut matrix = Matrix { server, tokens, admin, asked: 0 };
+    let mut matrix = Matrix { server, tokens, admin, asked: 0, cells: Vec::new() };
     matrix.restore().await;
     let principal =
         Principal { name: "own operator", header: Some(bearer), query: None, kind: Kind::Token(2, false) };

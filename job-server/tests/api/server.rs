@@ -39,7 +39,8 @@ impl Server {
     pub(crate) async fn with<S: JobStore>(config: Config, store: Arc<S>) -> Self {
         let store: Arc<dyn JobStore> = store;
         let queue = Arc::new(MemoryQueue::new());
-        let config = Config { admin_listen: Some("127.0.0.1:0".parse().unwrap()), ..config };
+        let admin_listen = config.admin_listen.or_else(|| "127.0.0.1:0".parse().ok());
+        let config = Config { admin_listen, ..config };
         let app = App::build(config, Arc::clone(&store), Arc::clone(&queue) as _).await.unwrap();
         let (address, admin) = (app.address().unwrap(), app.admin_address().unwrap());
         let https = app.https_address();

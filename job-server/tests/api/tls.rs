@@ -19,18 +19,18 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 
-use crate::client::{request, soon};
+use crate::client::{request, request_bytes, soon};
 use crate::process::{command, said};
-use crate::server::Server;
+use crate::server::{BODY, JSON, Server};
 
 /// A certificate for localhost and its key, in files.
 #[derive(Debug)]
-struct Pair {
+pub(crate) struct Pair {
     directory: TempDir,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let pair = Self { directory: tempfile::tempdir().unwrap() };
         pair.replace(|_| {});
         pair
@@ -50,16 +50,16 @@ impl Pair {
         self.directory.path().join(name)
     }
 
-    fn files(&self) -> TlsFiles {
+    pub(crate) fn files(&self) -> TlsFiles {
         TlsFiles { certificate: self.path("certificate"), key: self.path("key") }
     }
 
-    fn certificate(&self) -> CertificateDer<'static> {
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_file(self.path("certificate")).unwrap()
     }
 }
 
-async fn connect(
+pub(crate) async fn connect(
     address: SocketAddr,
     trusted: CertificateDer<'static>,
     versions: &[&'static SupportedProtocolVersion],
@@ -108,6 +108,22 @@ async fn tls_1_2_and_1_3_are_spoken_beside_http() {
     assert_eq!(server.get("/job-service/v1/ping").await.status, 200);
     server.shutdown.stop();
     assert!(soon(server.running).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_job_is_located_where_it_was_put() {
+    let pair = Pair::new();
+    let (server, https) = server(&pair).await;
+    let mut stream = connect(https, pair.certificate(), &[&TLS13]).await.unwrap();
+    let path = Server::job_path("j");
+    stream.write_all(&request_bytes(https, "PUT", &path, &[JSON], BODY.as_bytes())).await.unwrap();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    assert!(answer.contains(&format!("location: https://{https}{path}\r\n")), "{answer}");
+    let other = server.put("other", BODY).await;
+    let expected = format!("http://{}{}", server.address, Server::job_path("other"));
+    assert_eq!(other.header("location"), Some(expected.as_str()));
 }
 
 #[tokio::test]

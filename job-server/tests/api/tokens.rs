@@ -1,16 +1,14 @@
 //! Tokens from the command line to the answer, and what happens without any.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use job_core::{Clock as _, SystemClock};
 use job_server::Config;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{Answer, Connection, request, request_bytes};
+use crate::client::{Answer, Connection, raw, request, request_bytes, soon};
 use crate::process::{command, output, said};
 use crate::server::{BODY, JSON, Server};
 
@@ -18,13 +16,11 @@ use crate::server::{BODY, JSON, Server};
 #[derive(Debug)]
 pub(crate) struct TokenBox {
     directory: TempDir,
-    /// How much of the audit log was looked at.
-    audit_seen: AtomicU64,
 }
 
 impl TokenBox {
     pub(crate) fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), audit_seen: AtomicU64::new(0) }
+        Self { directory: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -64,13 +60,9 @@ impl TokenBox {
         Server::with(self.config(), Arc::new(job_store_memory::MemoryStore::new())).await
     }
 
-    /// The records of the audit log since this was last asked for.
-    pub(crate) fn newly_audited(&self) -> Vec<Value> {
-        let mut log = std::fs::File::open(self.audit_log()).unwrap();
-        log.seek(SeekFrom::Start(self.audit_seen.load(Ordering::SeqCst))).unwrap();
-        let mut text = String::new();
-        log.read_to_string(&mut text).unwrap();
-        self.audit_seen.store(log.stream_position().unwrap(), Ordering::SeqCst);
+    /// The records of the audit log, all of which are there once the server has stopped.
+    pub(crate) fn audited(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.audit_log()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
@@ -147,6 +139,81 @@ async fn ten_wrong_tokens_a_minute_are_enough() {
 }
 
 #[tokio::test]
+async fn changes_without_any_token_fill_no_audit_log() {
+    let tokens = TokenBox::new();
+    tokens.create("reader", Some("p"));
+    let server = tokens.server().await;
+    let mut statuses = Vec::new();
+    for query in ["", "?%zz"].repeat(10) {
+        let path = Server::job_path("j") + query;
+        statuses.push(request(server.address, "DELETE", &path, &[], b"").await.status);
+    }
+    assert_eq!(statuses, [[401; 10], [429; 10]].concat());
+    assert_eq!(server.get_job("j").await.status, 401, "what changes nothing is not counted");
+    server.shutdown.stop();
+    assert!(soon(server.running).await.unwrap());
+    let records = tokens.audited();
+    assert_eq!(records.len(), 10, "{records:?}");
+    assert!(records.iter().all(|record| record["operation"] == "deleteJob" && record["status"] == 401));
+}
+
+/// A log that is a pipe nobody reads stands for a disk that does not answer.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_disk_that_does_not_answer_holds_up_no_thread_and_loses_no_record() {
+    use std::io::Read as _;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("audit");
+    assert!(std::process::Command::new("mkfifo").arg(&log).status().unwrap().success());
+    let both_ways = std::fs::OpenOptions::new().read(true).write(true).open(&log).unwrap();
+    let mut reader = std::fs::File::open(&log).unwrap();
+    let config = Config { audit_log: Some(log), ..Config::default() };
+    let server = Server::with(config, Arc::new(job_store_memory::MemoryStore::new())).await;
+    let mut connection = Connection::open(server.address).await;
+    // Far more than a pipe takes.
+    let path = Server::job_path(&"j".repeat(40));
+    for _ in 0..600 {
+        connection.send(format!("DELETE {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        assert_eq!(connection.answer(false).await.unwrap().status, 404);
+    }
+    let reading = job_core::Shutdown::new().spawn_blocking(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
+    });
+    server.shutdown.stop();
+    assert!(soon(server.running).await.unwrap());
+    drop(both_ways);
+    let text = soon(reading).await.unwrap();
+    assert_eq!(text.lines().filter(|line| line.contains("\"deleteJob\"")).count(), 600);
+}
+
+/// A server of another user reads the file, and may reach it by a link.
+#[cfg(unix)]
+#[test]
+fn a_replaced_file_keeps_its_owner_its_mode_and_its_place() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let tokens = TokenBox::new();
+    let token = tokens.create("reader", Some("p"));
+    let place = tokens.directory.path().join("elsewhere");
+    std::fs::create_dir(&place).unwrap();
+    let real = place.join("real");
+    std::fs::rename(tokens.file(), &real).unwrap();
+    std::os::unix::fs::symlink(&real, tokens.file()).unwrap();
+    std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+    // Only root may give files away; for others this shows the mode and the link alone.
+    let _ = std::os::unix::fs::chown(&real, Some(4_321), Some(1_234));
+    let kept = |metadata: &std::fs::Metadata| (metadata.uid(), metadata.gid(), metadata.mode());
+    let before = std::fs::metadata(&real).unwrap();
+    tokens.run(&["revoke", TokenBox::id(&token)]);
+    let after = std::fs::metadata(&real).unwrap();
+    assert_eq!(kept(&after), kept(&before));
+    assert_ne!(after.ino(), before.ino(), "it was replaced as a whole");
+    assert!(std::fs::symlink_metadata(tokens.file()).unwrap().is_symlink());
+    assert!(tokens.run(&["list"]).contains("revoked 2"));
+}
+
+#[tokio::test]
 async fn guessing_opens_nothing() {
     use job_core::{IdSource as _, RandomIds};
     let tokens = TokenBox::new();
@@ -202,17 +269,47 @@ async fn workers_ask_by_the_url_they_were_given_and_for_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_process_that_only_dispatches_needs_the_secret_and_no_tokens() {
+    use job_core::Shutdown;
+    use job_server::{App, Secret};
+    let tokens = TokenBox::new();
+    let bearer = format!("Authorization: Bearer {}", tokens.create("submitter", Some("p")));
+    let secret = Some(Secret::parse(&"s".repeat(32)).unwrap());
+    let config = Config { secret: secret.clone(), roles: "api".parse().unwrap(), ..tokens.config() };
+    let server = Server::with(config, Arc::new(job_store_memory::MemoryStore::new())).await;
+    let config = Config {
+        secret,
+        roles: "dispatcher".parse().unwrap(),
+        service_url: Some(format!("http://{}/job-service/v1", server.address)),
+        ..Config::default()
+    };
+    let (store, queue) = (Arc::clone(&server.store), Arc::clone(&server.queue));
+    let dispatching = App::build(config, store, queue).await.unwrap();
+    let stop = Shutdown::new();
+    let running = stop.spawn(dispatching.run(stop.clone()));
+    let path = Server::job_path("j");
+    let created = request(server.address, "PUT", &path, &[JSON, &bearer], BODY.as_bytes()).await;
+    assert_eq!(created.status, 201);
+    let message = crate::create::first_message(&server, "w-in").await;
+    let url = message.tracking.unwrap().status_check_url.unwrap();
+    let target = url.strip_prefix(&format!("http://{}", server.address)).unwrap();
+    assert_eq!(server.get(target).await.status, 200, "{url}");
+    stop.stop();
+    assert!(soon(running).await.unwrap());
+}
+
+#[tokio::test]
 async fn without_tokens_only_this_machine_is_served_and_no_page_of_another_site() {
     let server = Server::start().await;
     let with = |headers: &'static [&'static str]| {
         let bytes = format!("GET {} HTTP/1.1\r\n{}\r\n\r\n", Server::job_path("j"), headers.join("\r\n"));
-        crate::client::raw(server.address, bytes)
+        raw(server.address, bytes)
     };
     for headers in [&["Host: localhost"][..], &["Host: 127.0.0.1:1", "Origin: http://127.0.0.1:1"]] {
         assert_eq!(with(headers).await.unwrap().status, 404, "{headers:?}");
     }
     for (headers, expected) in [
-        (&["Host: evil.example"][..], "only names of this machine"),
+        (&["Host: evil.example"][..], "only to names of this machine"),
         (&["Host: localhost", "Origin: http://evil.example"], "pages of other sites"),
         (&["Host: localhost", "Sec-Fetch-Site: cross-site"], "pages of other sites"),
     ] {
@@ -225,7 +322,48 @@ async fn without_tokens_only_this_machine_is_served_and_no_page_of_another_site(
     let server = Server::with(config, Arc::new(job_store_memory::MemoryStore::new())).await;
     let reached = format!("GET {} HTTP/1.1\r\nHost: jobs.example\r\n\r\n", Server::job_path("j"));
     let address = ([127, 0, 0, 1], server.address.port()).into();
-    assert_eq!(crate::client::raw(address, reached).await.unwrap().status, 404);
+    assert_eq!(raw(address, reached).await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn what_only_this_machine_reaches_answers_to_none_but_its_names() {
+    let asked = |address, target: &'static str, host: &'static str| {
+        raw(address, format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+    };
+    // The admin address is for others too, and that of the API is not.
+    let store = || Arc::new(job_store_memory::MemoryStore::new());
+    let admin_listen = Some("0.0.0.0:0".parse().unwrap());
+    let config = Config { admin_listen, allow_unauthenticated: true, ..Config::default() };
+    let open = Server::with(config, store()).await;
+    let jobs = "/job-service/v1/partitions/p/jobs";
+    for target in [jobs, "/health-check", "/openapi.yaml", "/job-service-ui/"] {
+        let refused = asked(open.address, target, "evil.example").await.unwrap();
+        assert_eq!(refused.status, 403, "{target}");
+        assert!(refused.message().contains("names of this machine"), "{refused:?}");
+    }
+    let admin = ([127, 0, 0, 1], open.admin.port()).into();
+    assert_eq!(asked(admin, "/metrics", "jobs.example").await.unwrap().status, 200);
+    // Probes name an address, or nothing at all.
+    for host in ["10.1.2.3:8080", "[2001:db8::1]", "localhost", "127.0.0.1"] {
+        assert_eq!(asked(open.address, "/health-check", host).await.unwrap().status, 200, "{host}");
+        assert_eq!(asked(open.address, "/job-service/v1/ping", host).await.unwrap().status, 200, "{host}");
+        let status = "/job-service/v1/partitions/p/jobs/j/status";
+        assert_eq!(asked(open.address, status, host).await.unwrap().status, 404, "{host}");
+    }
+    let old = raw(open.address, "GET /health-check HTTP/1.0\r\n\r\n").await.unwrap();
+    assert_eq!(old.status, 200);
+    // With tokens, only what is more than public is kept from pages: a proxy may name the service as it likes.
+    let tokens = TokenBox::new();
+    tokens.create("reader", Some("p"));
+    let server = tokens.server().await;
+    assert_eq!(asked(server.address, "/health-check", "jobs.example").await.unwrap().status, 200);
+    for server in [&server, &Server::start().await] {
+        for target in ["/metrics", "/healthcheck"] {
+            assert_eq!(asked(server.admin, target, "evil.example").await.unwrap().status, 403, "{target}");
+            assert_eq!(asked(server.admin, target, "10.1.2.3").await.unwrap().status, 200, "{target}");
+            assert_eq!(asked(server.admin, target, "localhost").await.unwrap().status, 200, "{target}");
+        }
+    }
 }
 
 #[test]
