@@ -207,22 +207,25 @@ impl Dispatcher {
         let publications =
             entries.iter().map(|entry| publication(entry, &self.settings.tracking, now)).collect();
         // When nobody can publish it is no entry's fault: none waits longer than it takes to look again.
-        let (outcomes, backoff) = match self.queue.publish(publications).await {
-            Ok(outcomes) => (outcomes, Backoff::DISPATCH),
+        let outcomes = match self.queue.publish(publications).await {
+            Ok(outcomes) => outcomes,
             Err(error) => {
+                tracing::warn!(%error, messages = entries.len(), "messages could not be published");
                 let refused = PublishOutcome::Refused { reason: error.message().to_owned() };
-                (vec![refused; entries.len()], Backoff::RECONNECT)
+                telemetry::dispatched(&vec![refused; entries.len()]);
+                let settled = |entry| self.failed(entry, error.message().to_owned(), Backoff::RECONNECT);
+                return entries.iter().map(|entry| (entry.id, settled(entry))).collect();
             }
         };
         telemetry::dispatched(&outcomes);
         entries
             .iter()
             .zip(outcomes)
-            .map(|(entry, outcome)| (entry.id, self.settled(entry, outcome, backoff)))
+            .map(|(entry, outcome)| (entry.id, self.settled(entry, outcome)))
             .collect()
     }
 
-    fn settled(&self, entry: &OutboxEntry, outcome: PublishOutcome, backoff: Backoff) -> Settled {
+    fn settled(&self, entry: &OutboxEntry, outcome: PublishOutcome) -> Settled {
         let reason = match outcome {
             PublishOutcome::Confirmed => return Settled::Published,
             PublishOutcome::Unroutable => "the queue does not exist".to_owned(),
@@ -232,6 +235,10 @@ impl Dispatcher {
             job.partition = %entry.job.partition, job.id = %entry.job.job, delivery.attempt = entry.attempts + 1, reason,
             "a message could not be published"
         );
+        self.failed(entry, reason, Backoff::DISPATCH)
+    }
+
+    fn failed(&self, entry: &OutboxEntry, reason: String, backoff: Backoff) -> Settled {
         let retry_at = self.clock.now().saturating_add(backoff.wait(entry.attempts, entry.id));
         Settled::Failed { retry_at, reason }
     }

@@ -45,9 +45,9 @@ impl Fingerprint {
             "delay": job.delay.as_secs(),
             "labels": job.labels,
         });
-        if job.job_type.is_some() {
+        if let Some(parameters) = &job.parameters {
             // The same request stays the same when the type is defined anew.
-            body["parameters"] = job.parameters.clone().unwrap_or_default();
+            body["parameters"] = parameters.clone();
         } else {
             body["task"] = json!({
                 "taskClassifier": job.task.classifier,

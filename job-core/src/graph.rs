@@ -13,6 +13,8 @@ use crate::store::JobStore;
 
 /// How many jobs are read at once: each may carry a hundred failures.
 const READ_AT_ONCE: usize = 20;
+/// How many edges there may be for each job that is shown: a graph of all with all would be too large to look at.
+const EDGES_PER_NODE_MAX: usize = 8;
 
 /// A job of a [`DependencyGraph`].
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +58,7 @@ pub struct DependencyGraph {
     pub nodes: Vec<GraphNode>,
     /// Who waits for whom, in order; both are among the nodes.
     pub edges: Vec<GraphEdge>,
-    /// Whether there are more jobs than were asked for: the nearest are shown.
+    /// Whether there are more jobs than were asked for, or more edges than can be shown: the nearest are.
     pub is_truncated: bool,
 }
 
@@ -110,12 +112,20 @@ impl Walk<'_> {
         true
     }
 
+    fn link(&mut self, prerequisite: &JobId, dependent: &JobId) {
+        let edge = GraphEdge { prerequisite: prerequisite.clone(), dependent: dependent.clone() };
+        if self.edges.len() < EDGES_PER_NODE_MAX.saturating_mul(self.nodes_max) {
+            self.edges.insert(edge);
+        } else if !self.edges.contains(&edge) {
+            self.is_truncated = true;
+        }
+    }
+
     fn enter_above(&mut self, dependent: &JobId, prerequisites: &[JobId]) -> Vec<JobId> {
         let mut entered = Vec::new();
         for prerequisite in prerequisites {
             if self.admit(prerequisite) {
-                let edge = GraphEdge { prerequisite: prerequisite.clone(), dependent: dependent.clone() };
-                self.edges.insert(edge);
+                self.link(prerequisite, dependent);
                 entered.push(prerequisite.clone());
             }
         }
@@ -145,18 +155,17 @@ impl Walk<'_> {
     }
 
     async fn level_below(&mut self, jobs: &[JobId]) -> Result<Vec<JobId>> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
-        }
         // One more than there can be room for tells that there are more.
         let limit = u32::try_from(self.nodes_max).unwrap_or(u32::MAX).saturating_add(1);
-        let levels = self.store.dependents(self.partition, jobs, limit).await?;
         let mut next = Vec::new();
-        for (job, dependents) in jobs.iter().zip(levels) {
-            for dependent in dependents {
-                if self.admit(&dependent) {
-                    self.edges.insert(GraphEdge { prerequisite: job.clone(), dependent: dependent.clone() });
-                    next.push(dependent);
+        for part in jobs.chunks(READ_AT_ONCE) {
+            let levels = self.store.dependents(self.partition, part, limit).await?;
+            for (job, dependents) in part.iter().zip(levels) {
+                for dependent in dependents {
+                    if self.admit(&dependent) {
+                        self.link(job, &dependent);
+                        next.push(dependent);
+                    }
                 }
             }
         }

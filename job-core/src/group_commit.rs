@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::AcceptedJob;
 use crate::shutdown::Shutdown;
+use crate::signals::Signals;
 use crate::store::{CreateOutcome, JobStore};
 
 /// Most jobs in a step.
@@ -42,6 +43,7 @@ impl GroupCommit {
         &self,
         store: &Arc<dyn JobStore>,
         clock: &Arc<dyn Clock>,
+        signals: &Signals,
         job: AcceptedJob,
     ) -> Result<CreateOutcome> {
         let (answer, mut answered) = oneshot::channel();
@@ -58,11 +60,11 @@ impl GroupCommit {
                 drop(begun);
                 return answered.await.unwrap_or_else(|_| Err(lost()));
             }
-            let (store, clock) = (Arc::clone(store), Arc::clone(clock));
+            let (store, clock, signals) = (Arc::clone(store), Arc::clone(clock), signals.clone());
             // Apart from this caller, who may go away while others wait for the same step. Its own job may have been too
             // much for that step, so that it looks once more.
             Shutdown::new().spawn(async move {
-                commit(&*store, &*clock, group).await;
+                commit(&*store, &*clock, &signals, group).await;
                 drop(begun);
             });
         }
@@ -88,12 +90,15 @@ impl GroupCommit {
     }
 }
 
-async fn commit(store: &dyn JobStore, clock: &dyn Clock, group: Vec<Waiting>) {
+async fn commit(store: &dyn JobStore, clock: &dyn Clock, signals: &Signals, group: Vec<Waiting>) {
     let (jobs, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
     let single = jobs.len() == 1;
     let kept = if single { Vec::new() } else { jobs.clone() };
     match store.create(jobs, clock.now()).await {
         Ok(outcomes) => {
+            if outcomes.contains(&CreateOutcome::Created) {
+                signals.wake_dispatcher();
+            }
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
                 // Whoever does not listen any more went away.
                 let _ = answer.send(Ok(outcome));
@@ -108,6 +113,7 @@ async fn commit(store: &dyn JobStore, clock: &dyn Clock, group: Vec<Waiting>) {
         Err(_) => {
             for (job, answer) in kept.into_iter().zip(answers) {
                 let outcome = store.create(vec![job], clock.now()).await;
+                signals.wake_dispatcher();
                 let _ = answer.send(outcome.map(|mut outcomes| outcomes.pop().expect("one outcome per job")));
             }
         }

@@ -12,6 +12,7 @@ pub mod dependency;
 pub mod dispatcher;
 mod engine;
 mod error;
+mod excerpt;
 mod fingerprint;
 mod gather;
 pub mod graph;

@@ -73,6 +73,12 @@ impl JobStatus {
         matches!(self, Self::Paused)
     }
 
+    /// Whether messages of this job are of no more use to anybody.
+    #[must_use]
+    pub const fn drops_messages(self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
     /// Whether the job keeps its progress rows: a job that can no longer change has no use for them.
     #[must_use]
     pub const fn keeps_progress(self) -> bool {

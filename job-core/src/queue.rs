@@ -264,9 +264,7 @@ pub trait TaskQueue: fmt::Debug + Send + Sync + 'static {
 
     /// Whether messages outlive the process. An engine on a queue that forgets them redispatches what is unfinished when it
     /// starts, so that a durable store does not wait for ever for tasks that nobody has. Wrappers forward it.
-    fn is_durable(&self) -> bool {
-        true
-    }
+    fn is_durable(&self) -> bool;
 
     /// Whether the queue can be reached now.
     ///

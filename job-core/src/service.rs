@@ -196,10 +196,7 @@ impl JobService {
     pub async fn create(&self, job: NewJob) -> Result<Created> {
         let accepted = self.accept(job)?;
         let key = accepted.job.key.clone();
-        let outcome = self.creates.create(&self.store, &self.clock, accepted).await?;
-        if outcome == CreateOutcome::Created {
-            self.signals.wake_dispatcher();
-        }
+        let outcome = self.creates.create(&self.store, &self.clock, &self.signals, accepted).await?;
         created(&key, outcome)
     }
 
@@ -317,7 +314,7 @@ impl JobService {
             ActionOutcome::Applied => {
                 match action {
                     Action::Resume | Action::Redispatch => self.signals.wake_dispatcher(),
-                    Action::Cancel | Action::Delete => self.signals.job_finished(key),
+                    Action::Cancel | Action::Delete => self.signals.job_withdrawn(key),
                     Action::Pause => {}
                 }
                 Ok(true)

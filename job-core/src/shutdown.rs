@@ -1,4 +1,5 @@
-//! The only place that spawns: every task is tracked, and all of them end together.
+//! The only place that spawns. Tasks of one owner are tracked and end together; one with an owner of its own is short, and
+//! somebody waits for its answer.
 
 use std::future::Future;
 use std::time::Duration;

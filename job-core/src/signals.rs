@@ -7,19 +7,24 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::id::JobKey;
 
-/// How many finished jobs a slow listener may lag behind before it is told that it missed some.
-const FINISHED_BACKLOG: usize = 1024;
+/// How many jobs a slow listener may lag behind before it is told that it missed some.
+const BACKLOG: usize = 1024;
 
 /// Wake-ups between the use cases, the dispatcher and the tracker. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Signals {
     due: Arc<Notify>,
     finished: broadcast::Sender<JobKey>,
+    withdrawn: broadcast::Sender<JobKey>,
 }
 
 impl Default for Signals {
     fn default() -> Self {
-        Self { due: Arc::default(), finished: broadcast::Sender::new(FINISHED_BACKLOG) }
+        Self {
+            due: Arc::default(),
+            finished: broadcast::Sender::new(BACKLOG),
+            withdrawn: broadcast::Sender::new(BACKLOG),
+        }
     }
 }
 
@@ -36,15 +41,32 @@ impl Signals {
 
     /// Says that a job was completed, failed, cancelled or deleted.
     pub fn job_finished(&self, job: &JobKey) {
-        if self.finished.receiver_count() > 0 {
-            // Fails only when the last receiver has gone meanwhile.
-            let _ = self.finished.send(job.clone());
-        }
+        tell(&self.finished, job);
+    }
+
+    /// Says that a job was cancelled or deleted, which is a [finish](Self::job_finished) too.
+    pub fn job_withdrawn(&self, job: &JobKey) {
+        tell(&self.withdrawn, job);
+        self.job_finished(job);
     }
 
     /// Jobs that finish from now on, in this process.
     #[must_use]
     pub fn finished_jobs(&self) -> broadcast::Receiver<JobKey> {
         self.finished.subscribe()
+    }
+
+    /// Jobs that are cancelled or deleted from now on, in this process: few beside those that finish, so that every running
+    /// task may listen.
+    #[must_use]
+    pub fn withdrawn_jobs(&self) -> broadcast::Receiver<JobKey> {
+        self.withdrawn.subscribe()
+    }
+}
+
+fn tell(listeners: &broadcast::Sender<JobKey>, job: &JobKey) {
+    if listeners.receiver_count() > 0 {
+        // Fails only when the last receiver has gone meanwhile.
+        let _ = listeners.send(job.clone());
     }
 }

@@ -162,7 +162,7 @@ impl Tracker {
         // When the store does not answer the message is sent on: its worker asks again.
         let Ok(statuses) = self.store.statuses(&keys).await else { return };
         for (item, status) in passing.into_iter().zip(statuses) {
-            if matches!(status, None | Some(JobStatus::Cancelled)) {
+            if status.is_none_or(JobStatus::drops_messages) {
                 item.to_send.clear();
             }
         }

@@ -150,6 +150,10 @@ impl TaskQueue for AmqpQueue {
         self.control.depth(queue).await
     }
 
+    fn is_durable(&self) -> bool {
+        true
+    }
+
     async fn ping(&self) -> Result<()> {
         const OPERATION: &str = "queue::ping";
         self.check_open(OPERATION)?;

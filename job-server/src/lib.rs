@@ -19,6 +19,7 @@ mod health;
 mod limits;
 mod logging;
 mod maintenance;
+mod memory_use;
 mod middleware;
 mod model;
 mod query_string;
@@ -26,7 +27,9 @@ mod reply;
 mod router;
 mod serve;
 mod server;
+mod table;
 mod telemetry;
+mod time_span;
 mod token_command;
 
 use std::process::ExitCode;

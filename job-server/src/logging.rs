@@ -19,6 +19,8 @@ pub(crate) fn start(level: LevelFilter, audit: LevelFilter, format: LogFormat) -
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
+        // Where there is nobody to read a line there is nobody to read that it could not be written.
+        .log_internal_errors(false)
         .with_ansi(stderr().is_terminal());
     let started = match format {
         LogFormat::Human => builder.try_init(),

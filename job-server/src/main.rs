@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use job_server::config::CommandLine;
 
+/// What the shell sees of a program that SIGPIPE ended.
+const EXIT_BROKEN_PIPE: i32 = 141;
+
 fn main() -> ExitCode {
     leave_when_nobody_reads();
     let line = CommandLine::read();
@@ -15,13 +18,14 @@ fn main() -> ExitCode {
     })
 }
 
-/// A reader that has seen enough, such as `head`, ends the program and is no defect of it.
+/// A reader of standard output that has seen enough, such as `head`, ends the program, which is no defect of it and no
+/// success either.
 fn leave_when_nobody_reads() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let text = panic.payload_as_str().unwrap_or_default();
-        if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
-            std::process::exit(0);
+        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
+            std::process::exit(EXIT_BROKEN_PIPE);
         }
         usual(panic);
     }));

@@ -3,9 +3,13 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str};
 
 use crate::error::ApiError;
+
+/// What stands in a piece of a URL as it is (RFC 3986 §2.3); all else is escaped.
+pub(crate) const UNRESERVED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Decoded parameters, in the order they came.
 #[derive(Debug, Default)]

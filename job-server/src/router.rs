@@ -100,16 +100,7 @@ impl Endpoint {
     pub(crate) const fn is_vital(self) -> bool {
         matches!(
             self,
-            Self::Root
-                | Self::OpenApi
-                | Self::HealthCheck
-                | Self::Ping
-                | Self::SwaggerPage
-                | Self::SwaggerFile
-                | Self::SwaggerDocument
-                | Self::AdminPing
-                | Self::AdminHealthCheck
-                | Self::Metrics
+            Self::HealthCheck | Self::Ping | Self::AdminPing | Self::AdminHealthCheck | Self::Metrics
         )
     }
 

@@ -70,9 +70,7 @@ fn partition(text: &str) -> Result<PartitionId, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time: expected a positive one such as 90d or 12h");
-    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
-    let time = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-    Duration::try_from(time).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+    crate::time_span::parse(text).filter(|time| !time.is_zero()).ok_or_else(wrong)
 }
 
 /// Runs it.

@@ -23,6 +23,11 @@ impl Origin {
         })
     }
 
+    /// Whether it is asked over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
     /// The origin of a URL; none when it is not of HTTP or holds credentials.
     pub(crate) fn of(url: &Uri) -> Option<Self> {
         let scheme = url.scheme()?;

@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use job_core::worker::{StatusAnswer, StatusQuestion, StatusSource};
 use job_core::{Clock, ClockExt as _, Error, Result};
+use tokio_rustls::rustls;
 
 use crate::answer;
 use crate::origin::Origin;
@@ -62,14 +63,22 @@ impl HttpStatus {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(CONNECT_LIMIT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .map_err(|error| {
+        let builder = HttpsConnectorBuilder::new();
+        let builder = if origins.iter().any(Origin::is_secure) {
+            builder.with_native_roots().map_err(|error| {
                 Error::invalid(format!("the certificates of this machine cannot be read: {error}"))
             })?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        } else {
+            // No https URL is allowed, and a small image may hold no certificates at all.
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let tls = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .map_err(|error| Error::invalid(format!("TLS cannot be set up: {error}")))?
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            builder.with_tls_config(tls)
+        };
+        let connector = builder.https_or_http().enable_http1().wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_LIMIT)

@@ -77,6 +77,10 @@ impl TaskQueue for Unreachable {
         self.inner.depth(queue).await
     }
 
+    fn is_durable(&self) -> bool {
+        self.inner.is_durable()
+    }
+
     async fn ping(&self) -> Result<()> {
         self.inner.ping().await
     }

@@ -29,13 +29,13 @@ impl Rate {
 }
 
 pub(crate) fn get(target: &str) -> Request<Full<Bytes>> {
-    Request::get(target).header("host", "h").body(Full::default()).unwrap()
+    Request::get(target).header("host", "localhost").body(Full::default()).unwrap()
 }
 
 pub(crate) fn put(id: &str) -> Request<Full<Bytes>> {
     let body = r#"{"name":"A job","task":{"taskClassifier":"W","taskApiVersion":1,"taskData":"data","taskPipe":"w-in"}}"#;
     Request::put(format!("/job-service/v1/partitions/p/jobs/{id}"))
-        .header("host", "h")
+        .header("host", "localhost")
         .header("content-type", "application/json")
         .body(Full::new(body.into()))
         .unwrap()

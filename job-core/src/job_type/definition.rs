@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::schema::Schema;
 use super::{Inner, JobType};
+use crate::excerpt::excerpt;
 
 /// Largest definition, in bytes.
 pub const DEFINITION_BYTES_MAX: usize = 64 * 1024;
@@ -122,16 +123,20 @@ impl JobType {
             }
         }
         let document = definition.job_parameters_schema.unwrap_or_else(|| json!({ "type": "null" }));
-        let schema = Schema::compile(document)
-            .map_err(|reason| DefinitionError::Schema { id: id.to_owned(), reason: excerpt(&reason) })?;
+        let schema = Schema::compile(document).map_err(|reason| DefinitionError::Schema {
+            id: id.to_owned(),
+            reason: excerpt(&reason, EXCERPT_CHARACTERS_MAX),
+        })?;
         let Some(script) = definition.task_script else {
             return Err(DefinitionError::Missing { id: id.to_owned(), place: "", property: "taskScript" });
         };
         // Null and empty members of the task data mean something to workers.
         let options = CompileOptions::default().with_object_filter(ObjectFilter::KeepAll);
-        let script = Script::compile_with_options(&script, &options).map_err(|error| {
-            DefinitionError::Script { id: id.to_owned(), reason: excerpt(&error.to_string()) }
-        })?;
+        let script =
+            Script::compile_with_options(&script, &options).map_err(|error| DefinitionError::Script {
+                id: id.to_owned(),
+                reason: excerpt(&error.to_string(), EXCERPT_CHARACTERS_MAX),
+            })?;
         let constants = definition.constants.unwrap_or_default();
         let constants = constants.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
         Ok(Self(Arc::new(Inner { id: id.to_owned(), schema, script, configuration: values, constants })))
@@ -159,16 +164,10 @@ fn parse(id: &str, yaml: &str) -> Result<Definition, DefinitionError> {
         strict_booleans: true,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(yaml, options)
-        .map_err(|error| DefinitionError::Syntax { id: id.to_owned(), reason: excerpt(&error.to_string()) })
-}
-
-/// An error of a reader may repeat what it read.
-fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(EXCERPT_CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    serde_saphyr::from_str_with_options(yaml, options).map_err(|error| DefinitionError::Syntax {
+        id: id.to_owned(),
+        reason: excerpt(&error.to_string(), EXCERPT_CHARACTERS_MAX),
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use jsonschema::paths::{Location, LocationSegment};
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
+use crate::excerpt::excerpt;
+
 /// Largest compiled form of one pattern.
 const PATTERN_BYTES_MAX: usize = 64 * 1024;
 /// Most lines of errors; the rest is counted.
@@ -106,10 +108,16 @@ fn push_lines(root: &Value, error: &ValidationError<'_>, lines: &mut Vec<String>
             line("must be valid to one and only one schema, but more are valid".to_owned());
         }
         ValidationErrorKind::Enum { options } => {
-            line(format!("does not have a value in the enumeration {}", excerpt(&options.to_string())));
+            line(format!(
+                "does not have a value in the enumeration {}",
+                excerpt(&options.to_string(), EXCERPT_CHARACTERS_MAX)
+            ));
         }
         ValidationErrorKind::Constant { expected_value } => {
-            line(format!("must be the constant value '{}'", excerpt(&expected_value.to_string())));
+            line(format!(
+                "must be the constant value '{}'",
+                excerpt(&expected_value.to_string(), EXCERPT_CHARACTERS_MAX)
+            ));
         }
         ValidationErrorKind::MinLength { limit } => line(format!("must be at least {limit} characters long")),
         ValidationErrorKind::MaxLength { limit } => line(format!("must be at most {limit} characters long")),
@@ -134,7 +142,7 @@ fn push_lines(root: &Value, error: &ValidationError<'_>, lines: &mut Vec<String>
             line(format!("must have at most {limit} properties"));
         }
         ValidationErrorKind::Pattern { pattern } => {
-            line(format!("does not match the regex pattern {}", excerpt(pattern)));
+            line(format!("does not match the regex pattern {}", excerpt(pattern, EXCERPT_CHARACTERS_MAX)));
         }
         ValidationErrorKind::Format { format } => line(format!("does not match the {format} pattern")),
         ValidationErrorKind::UniqueItems => line("must have only unique items in the array".to_owned()),
@@ -146,7 +154,7 @@ fn push_lines(root: &Value, error: &ValidationError<'_>, lines: &mut Vec<String>
 fn unexpected_property(name: &str) -> String {
     format!(
         "property '{}' is not defined in the schema and the schema does not allow additional properties",
-        excerpt(name)
+        excerpt(name, EXCERPT_CHARACTERS_MAX)
     )
 }
 
@@ -161,7 +169,7 @@ fn path_text(path: &Location) -> String {
         match segment {
             LocationSegment::Property(name) => {
                 text.push('.');
-                text.push_str(&excerpt(&name));
+                text.push_str(&excerpt(&name, EXCERPT_CHARACTERS_MAX));
             }
             LocationSegment::Index(index) => text.push_str(&format!("[{index}]")),
         }
@@ -188,13 +196,6 @@ fn expected_types(kind: &TypeKind) -> String {
             let names: Vec<String> = expected.iter().map(|expected| expected.to_string()).collect();
             format!("[{}]", names.join(", "))
         }
-    }
-}
-
-fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(EXCERPT_CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 

@@ -9,8 +9,12 @@ use serde_json::{Value, json};
 use super::schema::Schema;
 use super::{Inner, JobType, Surroundings};
 use crate::error::{Error, ErrorKind};
+use crate::excerpt::excerpt;
 use crate::id::JobKey;
 use crate::job::TaskSpec;
+
+/// How much of an error's text is repeated.
+const EXCERPT_CHARACTERS_MAX: usize = 200;
 
 /// What a script has to make.
 #[derive(Debug, Deserialize)]
@@ -72,7 +76,7 @@ impl JobType {
         let context = Context::default().with_clock(surroundings.now).with_random(surroundings.random);
         let output = script.evaluate(&input, &context).map_err(|error| match error {
             EvalError::Raised { .. } | EvalError::Limit { .. } => {
-                Error::invalid(format!("{id}: {}", excerpt(&error.to_string())))
+                Error::invalid(format!("{id}: {}", excerpt(&error.to_string(), EXCERPT_CHARACTERS_MAX)))
             }
             // The place and the reason are for the operator, who can mend the script.
             _ => Error::new(ErrorKind::Internal, format!("{id}: taskScript execution failed"))
@@ -99,13 +103,6 @@ impl JobType {
 }
 
 /// The message of `error(...)` may hold parameters.
-fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(200) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -319,7 +319,7 @@ fn single_or(mut parts: Vec<Filter>, many: fn(Vec<Filter>) -> Filter) -> Filter 
 }
 
 fn shown(text: &str) -> String {
-    text.chars().take(100).collect()
+    text.chars().take(60).collect()
 }
 
 fn text_test(operator: Operator, mut values: Vec<String>) -> TextTest {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::JobService;
 use crate::error::{Error, ErrorKind, Result};
+use crate::excerpt::excerpt;
 use crate::id::JobKey;
 use crate::job::NewJob;
 use crate::job_type::Surroundings;
@@ -23,23 +24,24 @@ impl JobService {
         parameters: Option<serde_json::Value>,
     ) -> Result<NewJob> {
         let Some(known) = self.job_types.get(job_type).cloned() else {
-            let shown: String = job_type.chars().take(100).collect();
-            return Err(Error::invalid(format!("Unknown job type ID: {shown}")));
+            return Err(Error::invalid(format!("Unknown job type ID: {}", excerpt(job_type, 100))));
         };
-        let _turn = self.scripts.acquire().await.expect("the semaphore is never closed");
+        let turn = Arc::clone(&self.scripts).acquire_owned().await.expect("the semaphore is never closed");
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
         let work = move || {
+            // Until the script ends, also when its caller has gone.
+            let _turn = turn;
             let now = || clock.now().as_millis();
             // The bits that say that an id is random are not at the same places in both halves.
             let random = || {
                 let (high, low) = ids.next().as_u64_pair();
                 high ^ low.rotate_left(8)
             };
-            let given = parameters.as_ref().unwrap_or(&serde_json::Value::Null);
-            let task = known.task(&key, given, &Surroundings { now: &now, random: &random })?;
+            let parameters = parameters.unwrap_or_default();
+            let task = known.task(&key, &parameters, &Surroundings { now: &now, random: &random })?;
             let mut job = NewJob::new(key, task);
             job.job_type = Some(known.id().to_owned());
-            job.parameters = parameters;
+            job.parameters = Some(parameters);
             Ok(job)
         };
         let outcome = Shutdown::new().spawn_blocking(work).await;

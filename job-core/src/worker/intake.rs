@@ -27,11 +27,6 @@ pub(super) fn verdict(status: Option<JobStatus>, intended: bool, can_hold: bool)
     }
 }
 
-/// Whether a task that runs is to be told at once. The other tasks of a failed job go on until they next look.
-pub(super) const fn ends_at_once(status: Option<JobStatus>) -> bool {
-    matches!(status, None | Some(JobStatus::Cancelled))
-}
-
 /// Whether the status of the message's job has to be asked for.
 pub(super) fn check_is_due(tracking: &TrackingInfo, now: Timestamp) -> bool {
     tracking.last_status_check_time.is_none_or(|last| {

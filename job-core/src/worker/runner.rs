@@ -265,8 +265,8 @@ impl RunnerBuilder {
         self
     }
 
-    /// The signals of an engine in this process: running tasks learn of a cancellation at once instead of at the next
-    /// look at the status. [`Engine::runner`](crate::Engine::runner) passes its own.
+    /// The signals of an engine in this process: running tasks learn at once that their job was cancelled or deleted, by
+    /// itself and not among many, instead of at the next look at the status. [`Engine::runner`](crate::Engine::runner) passes its own.
     pub fn signals(mut self, signals: Signals) -> Self {
         self.signals = Some(signals);
         self

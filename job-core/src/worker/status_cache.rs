@@ -55,12 +55,6 @@ impl CachedStatus {
         Self { source, clock, jobs: Mutex::default() }
     }
 
-    /// Forgets what is known about a job, so that the next question is asked anew.
-    pub(super) async fn forget(&self, job: &JobKey) {
-        let slot = self.slot(job);
-        *slot.lock().await = None;
-    }
-
     fn slot(&self, job: &JobKey) -> Arc<Slot> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = jobs.young.get(job) {

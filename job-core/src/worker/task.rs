@@ -14,7 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::context::TaskContext;
 use super::counts::Counters;
 use super::finisher::{Finished, Finisher};
-use super::intake::{Try, Verdict, check_is_due, counted, ends_at_once, passed_on, verdict, which_try};
+use super::intake::{Try, Verdict, check_is_due, counted, passed_on, verdict, which_try};
 use super::outcome::{End, Outcome, ResultMessage, WorkerResult, describe};
 use super::place::Place;
 use super::publishing::{Unroutable, publish_all};
@@ -23,7 +23,6 @@ use super::report;
 use super::responses::{Received, Response, Responses, Style, TrackTo, sent};
 use super::settings::RunnerSettings;
 use super::status::{StatusQuestion, StatusSource};
-use super::status_cache::CachedStatus;
 use crate::clock::{Clock, IdSource};
 use crate::id::{IdError, JobKey, JobTaskId};
 use crate::lifecycle::JobStatus;
@@ -49,7 +48,7 @@ pub(super) struct Station {
     pub(super) queue: Arc<dyn TaskQueue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Arc<dyn IdSource>,
-    pub(super) status: Arc<CachedStatus>,
+    pub(super) status: Arc<dyn StatusSource>,
     /// Tells of jobs that end, where the engine runs in this process.
     pub(super) signals: Option<Signals>,
     pub(super) registry: Registry,
@@ -267,22 +266,15 @@ impl Station {
     }
 
     /// Completes when the job of a running task was cancelled or deleted in this process; never where nobody tells.
-    async fn told_of_end(&self, job: &JobKey, url: Option<&str>) {
+    async fn told_of_end(&self, job: &JobKey) {
         let Some(signals) = &self.signals else { return std::future::pending().await };
-        let mut finished = signals.finished_jobs();
+        let mut withdrawn = signals.withdrawn_jobs();
         loop {
-            // Lagging behind means that it may have been this one.
-            match finished.recv().await {
-                Ok(ended) if ended != *job => continue,
+            match withdrawn.recv().await {
+                Ok(ended) if ended == *job => return,
+                // What was missed costs one look at the status.
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return std::future::pending().await,
-            }
-            self.status.forget(job).await;
-            let question = StatusQuestion { job, url, interval: WATCH_INTERVAL_DEFAULT };
-            if let Ok(Some(answer)) = self.status.ask(question).await
-                && ends_at_once(answer.status)
-            {
-                return;
             }
         }
     }
@@ -292,7 +284,7 @@ impl Station {
             return std::future::pending().await;
         };
         tokio::select! {
-            () = self.told_of_end(&task.job, tracking.status_check_url.as_deref()) => context.end_job(),
+            () = self.told_of_end(&task.job) => context.end_job(),
             () = self.ask_now_and_then(tracking, &task.job, context) => {}
         }
         std::future::pending().await

@@ -102,6 +102,12 @@ pub(super) enum JobCommand {
         #[arg(required = true)]
         ids: Vec<String>,
     },
+    /// Publish the first task message of unfinished jobs once more, after a queue has lost its messages.
+    Redispatch {
+        /// The jobs.
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
     /// Show how far the subtasks of a job are.
     Tree {
         /// The job.

@@ -10,17 +10,17 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LINK};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use job_core::{Clock, ClockExt as _, SystemClock};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
 use super::arguments::ConnectionArguments;
+use super::text;
+use crate::query_string::UNRESERVED;
 
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Longer than the longest long poll, and than a bulk action may take.
 const ANSWER_TIME: Duration = Duration::from_secs(330);
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
 /// `text` as a piece of a URL.
 pub(super) fn escaped(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
@@ -161,7 +161,7 @@ fn content(reply: Reply) -> anyhow::Result<Reply> {
     let said = serde_json::from_slice::<Value>(&reply.body).ok();
     let said = said.as_ref().and_then(|body| body["message"].as_str());
     let sentence = match said {
-        Some(message) => message.to_owned(),
+        Some(message) => text::printable(message),
         None => format!("the server answered {}", reply.status),
     };
     match reply.status {

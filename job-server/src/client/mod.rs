@@ -12,13 +12,14 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
+use job_core::JobStatus;
 use serde_json::{Value, json};
 
 pub use arguments::JobArguments;
 use arguments::{JobCommand, TargetArguments};
 use http::{Service, escaped};
 
-/// Largest page that a server gives.
+/// Jobs that are asked for at once: a larger page would only come later as a whole.
 const PAGE_MAX: usize = 1_000;
 /// Largest body that a server takes.
 const BODY_BYTES_MAX: u64 = 16 << 20;
@@ -64,6 +65,7 @@ impl Client {
             JobCommand::Delete(target) => self.many("delete", target).await?,
             JobCommand::Pause { ids } => self.each(ids, "pause").await?,
             JobCommand::Resume { ids } => self.each(ids, "resume").await?,
+            JobCommand::Redispatch { ids } => self.each(ids, "redispatch").await?,
             JobCommand::Tree { id, path, depth, limit } => {
                 let job = service.get(&service.job(id, "")).await?.json()?;
                 let tasks = self.tasks(id, path, *depth, *limit).await?;
@@ -95,7 +97,8 @@ impl Client {
             let status = job["status"].as_str().unwrap_or_default();
             format!("{} is {status}\n", text::printable(id))
         })?;
-        Ok(if job["status"] == "Failed" { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        let is_failed = waiting::status(&job).is_some_and(|status| status == JobStatus::Failed);
+        Ok(if is_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
     /// Each job by itself; the first that cannot be done ends it.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use job_core::Timestamp;
 use serde_json::Value;
 
-pub(super) use crate::demo::table::printable;
-use crate::demo::table::{Align, Table};
+pub(super) use crate::table::printable;
+use crate::table::{Align, Table};
 
 /// Longest text in a column.
 const CELL_CHARACTERS_MAX: usize = 60;

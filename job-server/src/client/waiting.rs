@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
+use job_core::JobStatus;
 use serde_json::Value;
 
 use super::http::{Service, Unreachable};
@@ -32,6 +33,7 @@ pub(super) async fn wait(
     let mut last_answer = None;
     loop {
         let waited = service.clock.now().since(started).as_secs();
+        let asked = service.clock.now();
         let left = timeout.map_or(u64::MAX, |timeout| timeout.saturating_sub(waited));
         let seconds = left.min(if watched { WATCHED_SECONDS } else { UNWATCHED_SECONDS });
         match service.get(&service.job(id, &format!("?wait={seconds}"))).await {
@@ -42,7 +44,7 @@ pub(super) async fn wait(
                 if let Some(bar) = &bar {
                     show(bar, &job, status);
                 }
-                if matches!(status, "Completed" | "Failed" | "Cancelled") {
+                if self::status(&job).is_some_and(JobStatus::is_finished) {
                     if let Some(bar) = &bar {
                         bar.finish_and_clear();
                     }
@@ -51,6 +53,9 @@ pub(super) async fn wait(
                 if left == 0 {
                     bail!("{} is still {status} after {waited} seconds", text::printable(id));
                 }
+                // A server that does not know how to wait answers at once.
+                let pause = PAUSE.min(Duration::from_secs(seconds));
+                service.clock.sleep(pause.saturating_sub(service.clock.now().since(asked))).await;
             }
             Err(error) => {
                 let away = last_answer.map(|answer| service.clock.now().since(answer));
@@ -62,6 +67,11 @@ pub(super) async fn wait(
             }
         }
     }
+}
+
+/// None for one that this program does not know.
+pub(super) fn status(job: &Value) -> Option<JobStatus> {
+    job["status"].as_str()?.parse().ok()
 }
 
 fn bar(id: &str) -> ProgressBar {

@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use job_core::query::PAGE_SIZE_DEFAULT;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::layers::layered;
+use super::layers::{layered, needed};
 use super::listing::{Setting, settings};
 use super::{Config, HealthArguments, LogFormat, Roles, SuspendedPattern, environment, job_types};
 use crate::auth::Secret;
@@ -114,17 +114,8 @@ pub struct ServeArguments {
     pub tokens: Option<PathBuf>,
     /// Secret that signs the status URLs of workers, at least 32 characters [default: one kept beside the token file].
     /// Several servers over one store need the same. To replace it, put the new one before the old, each on a line.
-    #[arg(
-        long,
-        env = "JOB_SERVICE_SECRET",
-        hide_env_values = true,
-        value_name = "TEXT",
-        conflicts_with = "secret_file"
-    )]
+    #[arg(long, env = "JOB_SERVICE_SECRET", hide_env_values = true, value_name = "TEXT")]
     pub secret: Option<String>,
-    /// File that holds the secret instead.
-    #[arg(long, env = "JOB_SERVICE_SECRET_FILE", value_name = "FILE")]
-    pub secret_file: Option<PathBuf>,
     /// File to which a record of every change is appended, as lines of JSON [default: the log].
     #[arg(long, env = "JOB_SERVICE_AUDIT_LOG", value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
@@ -279,11 +270,11 @@ impl CommandLine {
     /// Reads the command line and the environment. Ends the process, as is usual, after help or a wrong flag.
     #[must_use]
     pub fn read() -> Self {
-        let command = match layered(Self::command(), &environment::read) {
-            Ok(command) => command,
-            Err(sentence) => Self::command().error(ErrorKind::Io, sentence).exit(),
-        };
+        let (command, unreadable) = layered(Self::command(), &environment::read);
         let matches = command.clone().get_matches();
+        if let Some(sentence) = needed(&matches, &unreadable) {
+            Self::command().error(ErrorKind::Io, sentence).exit();
+        }
         let mut line = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         if let Command::Config(arguments) = &mut line.command
             && let Some(("config", matches)) = matches.subcommand()
@@ -377,15 +368,7 @@ impl ServeArguments {
     }
 
     fn secret(&self) -> anyhow::Result<Option<Secret>> {
-        match (&self.secret, &self.secret_file) {
-            (Some(text), _) => Secret::parse(text).context("--secret").map(Some),
-            (None, Some(path)) => {
-                let failed = || format!("--secret-file: {}", path.display());
-                let text = std::fs::read_to_string(path).with_context(failed)?;
-                Secret::parse(&text).with_context(failed).map(Some)
-            }
-            (None, None) => Ok(None),
-        }
+        self.secret.as_ref().map(|text| Secret::parse(text).context("--secret")).transpose()
     }
 }
 

@@ -5,7 +5,6 @@ const JAVA: &str = "concerns a Java machine";
 const WORKER: &str = "concerns workers, which keep their own environment";
 const OWN_DATABASE: &str = "the stower keeps messages in the server's own store: JOB_SERVICE_STORE";
 const BATCHES: &str = "batches close by JOB_SERVICE_TRACKER_BATCH_MILLIS and JOB_SERVICE_TRACKER_BATCH_SIZE";
-const ENGINE_QUEUES: &str = "the dispatcher is woken by the store, not by a queue";
 const FRAMEWORK: &str = "concerns the CAF configuration framework";
 const WORKER_HEALTH: &str = "JOB_SERVICE_LIVENESS_* and JOB_SERVICE_READINESS_* set the health checks";
 
@@ -18,10 +17,6 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("CAF_DROP_TABLES_SCHEDULER_PERIOD", "no table is made for a job, so none is dropped"),
     ("CAF_ENABLE_ENV_SECRETS", "secrets may always come from their variables"),
     ("CAF_ENABLE_FILE_SECRETS", "secrets may always come from the file that NAME_FILE names"),
-    (
-        "CAF_JOB_SERVICE_RESUME_JOB_QUEUE",
-        "the stower asks the store for a job's status and needs no resume message",
-    ),
     ("CAF_JOB_TRACKING_PROPAGATE_FAILURES", "was never read"),
     ("CAF_LIVENESS_CHECK_INTERVAL_SECONDS", WORKER_HEALTH),
     ("CAF_LIVENESS_DOWNTIME_INTERVAL_SECONDS", WORKER_HEALTH),
@@ -31,14 +26,12 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("CAF_RABBITMQ_BACKOFF_INTERVAL", "reconnecting backs off by itself"),
     ("CAF_RABBITMQ_MAX_ATTEMPTS", "was never used"),
     ("CAF_RABBITMQ_MAX_BACKOFF_INTERVAL", "reconnecting backs off by itself"),
-    ("CAF_RABBITMQ_PREFETCH_BUFFER", "twice the size of a batch is in hand: JOB_SERVICE_TRACKER_BATCH_SIZE"),
     ("CAF_READINESS_CHECK_INTERVAL_SECONDS", WORKER_HEALTH),
     ("CAF_READINESS_DOWNTIME_INTERVAL_SECONDS", WORKER_HEALTH),
     ("CAF_READINESS_FAILURE_ATTEMPTS", WORKER_HEALTH),
     ("CAF_READINESS_INITIAL_DELAY_SECONDS", WORKER_HEALTH),
     ("CAF_READINESS_SUCCESS_ATTEMPTS", WORKER_HEALTH),
     ("CAF_RESOURCE_PATH", FRAMEWORK),
-    ("CAF_SCHEDULER_INPUT_QUEUE", ENGINE_QUEUES),
     ("CAF_WORKER_BASE_QUEUE_NAME", WORKER),
     ("CAF_WORKER_DATASTORE_BUFFER_SIZE", WORKER),
     ("CAF_WORKER_DATASTORE_HEALTHCHECK_TIMEOUT_SECONDS", WORKER),
@@ -49,7 +42,7 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("CAF_WORKER_DYNAMIC_SCRIPT_CACHE_SIZE", JAVA),
     ("CAF_WORKER_ENABLE_DIVERTED_TASK_CHECKING", WORKER),
     ("CAF_WORKER_ENABLE_EXCEPTION_ONFAILURE", JAVA),
-    ("CAF_WORKER_FAILURE_QUEUE", ENGINE_QUEUES),
+    ("CAF_WORKER_FAILURE_QUEUE", "failures are kept with the job"),
     ("CAF_WORKER_FRIENDLY_NAME", WORKER),
     ("CAF_WORKER_HTTP_DATASTORE_CONNECT_TIMEOUT_MILLIS", WORKER),
     ("CAF_WORKER_HTTP_DATASTORE_READ_TIMEOUT_MILLIS", WORKER),
@@ -59,7 +52,6 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("CAF_WORKER_MAX_BATCH_SIZE", BATCHES),
     ("CAF_WORKER_MAX_BATCH_TIME", BATCHES),
     ("CAF_WORKER_NAME", WORKER),
-    ("CAF_WORKER_OUTPUT_QUEUE", "CAF_WORKER_ERROR_QUEUE names the queue of answers"),
     ("CAF_WORKER_REJECT_QUEUE", "CAF_WORKER_RETRY_QUEUE names the queue of messages that cannot be read"),
     ("CAF_WORKER_REPORT_UPDATES_BUFFER_LIMIT", WORKER),
     ("CAF_WORKER_RETRY_LIMIT", WORKER),

@@ -5,31 +5,68 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use clap::builder::{OsStr, Resettable};
-use clap::{Arg, Command};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
 
 /// What a variable holds.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// `command` and all below it, with the layers of their settings; or what is wrong with a file.
-pub(super) fn layered(command: Command, environment: Environment<'_>) -> Result<Command, String> {
-    let mut problem = None;
-    let command = with_layers(command, environment, &mut problem);
-    problem.map_or(Ok(command), Err)
+/// A secret whose file cannot be read.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    /// The names of the subcommands that lead to the argument.
+    path: Vec<String>,
+    argument: String,
+    sentence: String,
 }
 
-fn with_layers(command: Command, environment: Environment<'_>, problem: &mut Option<String>) -> Command {
+/// `command` and all below it, with the layers of their settings; and what is wrong with files.
+pub(super) fn layered(command: Command, environment: Environment<'_>) -> (Command, Vec<Unreadable>) {
+    let mut unreadable = Vec::new();
+    (with_layers(command, environment, &[], &mut unreadable), unreadable)
+}
+
+/// What is wrong with a file that the command in `matches` needs: not when a flag gives the secret, nor when another
+/// command has it.
+pub(super) fn needed<'a>(matches: &ArgMatches, unreadable: &'a [Unreadable]) -> Option<&'a str> {
+    let (mut at, mut path) = (matches, Vec::new());
+    loop {
+        let here = unreadable.iter().filter(|problem| problem.path == path);
+        let given =
+            |problem: &&Unreadable| at.value_source(&problem.argument) == Some(ValueSource::CommandLine);
+        if let Some(problem) = here.into_iter().find(|problem| !given(problem)) {
+            return Some(&problem.sentence);
+        }
+        let (name, below) = at.subcommand()?;
+        path.push(name.to_owned());
+        at = below;
+    }
+}
+
+fn with_layers(
+    command: Command,
+    environment: Environment<'_>,
+    path: &[String],
+    unreadable: &mut Vec<Unreadable>,
+) -> Command {
     let named: BTreeSet<String> = command.get_arguments().filter_map(variable).collect();
     command
         .mut_args(|arg| match layer(&arg, environment, &named) {
             Ok(Layer::AsItIs) => arg,
             Ok(Layer::Ignored) => arg.env(Resettable::<OsStr>::Reset),
-            Ok(Layer::File(secret)) => arg.env(Resettable::<OsStr>::Reset).default_value(secret),
+            Ok(Layer::File(secret)) => {
+                arg.env(Resettable::<OsStr>::Reset).default_value(secret).hide_default_value(true)
+            }
             Err(sentence) => {
-                problem.get_or_insert(sentence);
+                let argument = arg.get_id().to_string();
+                unreadable.push(Unreadable { path: path.to_vec(), argument, sentence });
                 arg
             }
         })
-        .mut_subcommands(|below| with_layers(below, environment, problem))
+        .mut_subcommands(|below| {
+            let path = [path, &[below.get_name().to_owned()]].concat();
+            with_layers(below, environment, &path, unreadable)
+        })
 }
 
 enum Layer {
@@ -72,19 +109,23 @@ mod tests {
 
     use clap::{CommandFactory as _, FromArgMatches as _};
 
-    use super::super::{Command, CommandLine};
+    use super::super::CommandLine;
     use super::*;
 
     fn serve(environment: &[(&str, &str)]) -> Result<String, String> {
+        with(environment, &["serve"])
+    }
+
+    fn with(environment: &[(&str, &str)], line: &[&str]) -> Result<String, String> {
         let found = |name: &str| {
             environment.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
         };
-        let matches = layered(CommandLine::command(), &found)?
-            .try_get_matches_from(["job-server", "serve"])
-            .map_err(|error| error.to_string())?;
-        match CommandLine::from_arg_matches(&matches).unwrap().command {
-            Command::Serve(arguments) => Ok(format!("{arguments:?}")),
-            _ => Err("another command".into()),
+        let (command, unreadable) = layered(CommandLine::command(), &found);
+        let line = ["job-server"].iter().chain(line);
+        let matches = command.try_get_matches_from(line).map_err(|error| error.to_string())?;
+        match needed(&matches, &unreadable) {
+            Some(sentence) => Err(sentence.to_owned()),
+            None => Ok(format!("{:?}", CommandLine::from_arg_matches(&matches).unwrap().command)),
         }
     }
 
@@ -100,6 +141,12 @@ mod tests {
         assert!(both.unwrap().contains("hunter2"));
         let missing = serve(&[("CAF_RABBITMQ_PASSWORD_FILE", "/nowhere/secret")]).unwrap_err();
         assert!(missing.contains("CAF_RABBITMQ_PASSWORD_FILE names /nowhere/secret"), "{missing}");
+        // A flag wins, other commands do not need it, and help does not show it.
+        let missing = [("JOB_SERVICE_STORE_FILE", "/nowhere/secret")];
+        assert!(with(&missing, &["serve", "--store", "memory"]).is_ok());
+        assert!(with(&missing, &["check-job-types", "."]).is_ok());
+        let help = with(&[("JOB_SERVICE_STORE_FILE", path)], &["serve", "--help"]).unwrap_err();
+        assert!(help.contains("--store") && !help.contains("hunter2"), "{help}");
         // Only secrets are read from files.
         assert!(!serve(&[("JOB_SERVICE_LISTEN_FILE", path)]).unwrap().contains("hunter2"));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::client::FailureView;
-use super::table::printable;
+use crate::table::printable;
 
 /// How many files of one group are named.
 const NAMED_MAX: usize = 10;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::findings_file::{Fact, FindingsFile};
 use super::language::DetectedLanguage;
-use super::table::{Align, Table, grouped};
+use crate::table::{Align, Table, grouped};
 
 /// What is known of one text.
 #[derive(Debug, Clone, Default, PartialEq)]

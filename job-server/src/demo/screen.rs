@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::observed_job::ObservedJob;
-use super::table::grouped;
+use crate::table::grouped;
 
 /// A bar moves in hundredths of a percent, the resolution of the API.
 const BAR_LENGTH: u64 = 10_000;

@@ -11,12 +11,12 @@ use job_store_memory::MemoryStore;
 use serde_json::json;
 
 use super::earlier_run::{Beginning, begin};
-use super::memory_use::peak_resident_bytes;
 use super::observed_job::ObservedJob;
 use super::stage::{Stage, Watched, host, open_queue, open_store};
 use super::synthetic::{ItemWorker, RANGE_BATCH, Range, RangeSplitter, Tally};
-use super::table::grouped;
 use super::{DemoArgs, EXIT_INTERRUPTED};
+use crate::memory_use::peak_resident_bytes;
+use crate::table::grouped;
 
 const JOB: &str = "synthetic";
 const SPLIT_QUEUE: &str = "demo-split";

@@ -22,9 +22,9 @@ use super::earlier_run::begin;
 use super::failure_groups::render_failures;
 use super::findings::{Findings, Report};
 use super::stage::{Stage, Watched, host, open_queue, open_store};
-use super::table::{grouped, printable};
 use super::text_workers::{CheckText, CountWords, DetectLanguage, MakeReport, Texts};
 use super::{DemoArgs, EXIT_INTERRUPTED, usage_error};
+use crate::table::{grouped, printable};
 
 const BATCH_QUEUE: &str = "demo-batches";
 const CHECK_QUEUE: &str = "demo-check";

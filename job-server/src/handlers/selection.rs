@@ -2,13 +2,12 @@
 
 use hyper::header::{HeaderValue, LINK};
 use job_core::query::{PAGE_SIZE_MAX, Selection, parse_filter};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
 use super::{Api, Call};
 use crate::error::ApiError;
+use crate::query_string::UNRESERVED;
 use crate::reply::Answer;
-
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Reads the parameters that select jobs. Which of them an operation has, the caller says.
 pub(super) fn selection(call: &Call, with_status: bool, with_labels: bool) -> Result<Selection, ApiError> {

@@ -10,6 +10,7 @@ use metrics::gauge;
 use tokio::sync::Mutex;
 
 use crate::health::{CheckResult, Health};
+use crate::memory_use;
 
 /// How long a look at the backends is good for, however many ask.
 const FRESH: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ impl Glance {
     /// Sets the gauges. Those of a backend that does not answer become `NaN`: an old figure would look like a true one.
     pub(crate) async fn refresh(&self, health: &Health) {
         show_checks(&health.results().await);
-        if let Some(bytes) = resident_bytes() {
+        if let Some(bytes) = memory_use::resident_bytes() {
             set("process_resident_memory_bytes", Some(bytes));
         }
         let mut last = self.last.lock().await;
@@ -103,12 +104,4 @@ fn set(name: &'static str, value: Option<u64>) {
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
 fn number(value: Option<u64>) -> f64 {
     value.map_or(f64::NAN, |value| value as f64)
-}
-
-/// Where the operating system tells (Linux).
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
 }

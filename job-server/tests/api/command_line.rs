@@ -198,7 +198,8 @@ async fn nobody_has_to_read_to_the_end() {
         command.env("JOB_SERVICE_URL", url).env("JOB_SERVICE_PARTITION", "p").args(["-c", &script]);
         let running = job_core::Shutdown::new().spawn_blocking(move || command.output().unwrap());
         let output = soon(running).await.unwrap();
-        assert_eq!(output.status.code(), Some(0), "{rest}: {}", stderr(&output));
+        // All of it may have fitted into the pipe.
+        assert!(matches!(output.status.code(), Some(0 | 141)), "{rest}: {:?}", output.status);
         assert!(stderr(&output).is_empty(), "{rest}: {}", stderr(&output));
         assert_eq!(stdout(&output).lines().count(), 1);
     }

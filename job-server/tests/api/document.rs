@@ -12,7 +12,7 @@ use crate::server::{BODY, JSON, Server};
 /// What is about load, time, defects and who asks, and has tests of its own.
 const PROVOKED_ELSEWHERE: [&str; 9] = ["401", "403", "408", "413", "414", "429", "431", "500", "503"];
 
-const ONLY_FOREIGN_PARTITIONS_ARE_MISSING: [&str; 7] = [
+const ONLY_FOREIGN_PARTITIONS_ARE_MISSING: [&str; 9] = [
     "cancelJobs",
     "createOrUpdateJob",
     "deleteJobs",
@@ -20,6 +20,8 @@ const ONLY_FOREIGN_PARTITIONS_ARE_MISSING: [&str; 7] = [
     "getJobs",
     "getJobsCount",
     "getJobsCountByStatus",
+    "resumePartition",
+    "suspendPartition",
 ];
 
 const PARTITION: &str = "/job-service/v1/partitions/{partitionId}";
@@ -194,4 +196,21 @@ async fn every_answer_is_described_and_what_is_described_can_be_had() {
         .cloned()
         .collect();
     assert!(missing.is_empty(), "described, but not to be had: {missing:?}");
+}
+
+/// What any operation answers whose caller has to be somebody, and those about a partition too.
+#[test]
+fn every_operation_with_a_role_describes_its_refusals() {
+    let document = Document::new();
+    for (path, item) in document.root["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
+            if operation["x-required-role"] == "none" {
+                continue;
+            }
+            let in_partition = path.starts_with(PARTITION).then_some("404");
+            for status in ["401", "403", "414", "429", "431", "503"].into_iter().chain(in_partition) {
+                assert!(operation["responses"].get(status).is_some(), "{method} {path} lacks {status}");
+            }
+        }
+    }
 }
