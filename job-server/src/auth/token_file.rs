@@ -35,12 +35,15 @@ impl TokenFile {
     /// A sentence for the operator when there is no such file, or others may write to it.
     pub(super) fn read(&self) -> anyhow::Result<Vec<u8>> {
         let shown = self.path.display();
-        let unread = || {
-            format!(
-                "the token file {shown} cannot be read (job-server token create --tokens {shown} makes the first)"
-            )
+        let unread = || format!("the token file {shown} cannot be read");
+        let metadata = match fs::metadata(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                bail!(
+                    "there is no token file {shown}: job-server token create --tokens {shown} makes the first"
+                )
+            }
+            metadata => metadata.with_context(unread)?,
         };
-        let metadata = fs::metadata(&self.path).with_context(unread)?;
         if metadata.len() > BYTES_MAX {
             bail!("the token file {shown} has {} bytes: that is no list of tokens", metadata.len());
         }

@@ -68,24 +68,26 @@ impl Tokens {
             }
             let tokens = Arc::clone(&self);
             let looked = shutdown.spawn_blocking(move || tokens.look()).await.map_err(Into::into).flatten();
-            // Once for each outage, and not at each look.
-            let was_stale = std::mem::replace(&mut is_stale, looked.is_err());
-            match looked {
-                Ok(true) => tracing::info!("the token file was read again"),
-                Ok(false) if was_stale => {
-                    tracing::info!("the token file can be read again, and says the same")
-                }
-                Ok(false) => {}
-                Err(_) if was_stale => {}
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    tracing::error!(
-                        error,
-                        "until the token file can be read again new tokens are unknown and revoked ones stay good: let \
-                         the user that this process runs as read it, or stop the process"
-                    );
-                }
-            }
+            tell(looked, &mut is_stale);
+        }
+    }
+}
+
+/// Logs what came of a look at the file: of an outage its beginning and its end, and not each look.
+fn tell(looked: anyhow::Result<bool>, is_stale: &mut bool) {
+    let was_stale = std::mem::replace(is_stale, looked.is_err());
+    match looked {
+        Ok(true) => tracing::info!("the token file was read again"),
+        Ok(false) if was_stale => tracing::info!("the token file can be read again, and says the same"),
+        Ok(false) => {}
+        Err(_) if was_stale => {}
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::error!(
+                error,
+                "until the token file can be read again new tokens are unknown and revoked ones stay good: let the user \
+                 that this process runs as read it, or stop the process"
+            );
         }
     }
 }
@@ -143,5 +145,51 @@ mod tests {
         assert!(tokens.find(shown, at(3)).is_none(), "revoked");
         std::fs::remove_file(directory.path().join("tokens")).unwrap();
         assert!(tokens.look().is_err());
+    }
+    /// What is logged, for a test to read.
+    #[derive(Debug, Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_outage_of_the_file_is_told_when_it_begins_and_when_it_ends() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokens");
+        let file = TokenFile::new(&path);
+        file.change(|_| Ok(())).unwrap();
+        let tokens = Tokens::open(file).unwrap();
+        let away = directory.path().join("away");
+        let mut is_stale = false;
+        let mut look_twice = || {
+            for _ in 0..2 {
+                tell(tokens.look(), &mut is_stale);
+            }
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            look_twice();
+            std::fs::rename(&path, &away).unwrap();
+            look_twice();
+            std::fs::rename(&away, &path).unwrap();
+            look_twice();
+        });
+        let bytes = log.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let [begun, ended] = lines.as_slice() else { panic!("{text}") };
+        assert!(begun.contains("ERROR") && begun.contains("revoked ones stay good"), "{begun}");
+        assert!(ended.contains("INFO") && ended.contains("says the same"), "{ended}");
     }
 }
