@@ -333,6 +333,8 @@ pub struct Job {
     pub blocked_by: Vec<Blocker>,
     /// Why a due job is not on its queue yet.
     pub dispatch_problem: Option<DispatchProblem>,
+    /// Whether messages of it are held until its partition is resumed.
+    pub suspended: bool,
     /// When its first task was put on its queue.
     pub start_time: Option<Timestamp>,
     /// When it was completed, failed or cancelled.

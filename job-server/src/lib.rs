@@ -12,6 +12,7 @@ pub mod config;
 mod demo;
 mod doctor;
 mod error;
+mod exchange;
 #[cfg(test)]
 mod generated_docs;
 mod handlers;

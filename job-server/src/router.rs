@@ -246,28 +246,37 @@ impl Router {
         Self { paths }
     }
 
-    /// The name of the operation that a request asks for, for metrics: `none` when there is no such operation.
-    pub(crate) fn operation(&self, method: &Method, path: &str) -> &'static str {
-        let wanted = if method == Method::HEAD { &Method::GET } else { method };
-        let found = self.paths.at(without_slash(path)).ok();
-        let route = found.and_then(|found| found.value.iter().find(|route| route.method == *wanted));
-        route.map_or("none", |route| route.endpoint.name())
-    }
-
     /// The operation of `method` at `path`; HEAD is GET without the body.
-    pub(crate) fn find(&self, method: &Method, path: &str) -> Result<(Endpoint, PathParameters), ApiError> {
-        let Ok(found) = self.paths.at(without_slash(path)) else { return Err(no_such_path()) };
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Found {
+        let Ok(found) = self.paths.at(without_slash(path)) else { return Found::nothing(no_such_path()) };
         let wanted = if method == Method::HEAD { &Method::GET } else { method };
         let Some(route) = found.value.iter().find(|route| route.method == *wanted) else {
-            return Err(ApiError::method_not_allowed(&allowed(found.value)));
+            return Found::nothing(ApiError::method_not_allowed(&allowed(found.value)));
         };
         let parameter = |name| found.params.get(name).map_or(Ok(String::new()), decode);
-        let parameters = PathParameters {
-            partition: parameter("partitionId")?,
-            job: parameter("jobId")?,
-            file: parameter("file")?,
+        let parameters = || {
+            Ok(PathParameters {
+                partition: parameter("partitionId")?,
+                job: parameter("jobId")?,
+                file: parameter("file")?,
+            })
         };
-        Ok((route.endpoint, parameters))
+        Found { endpoint: Some(route.endpoint), call: parameters().map(|found| (route.endpoint, found)) }
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// None when there is no such operation.
+    pub(crate) endpoint: Option<Endpoint>,
+    /// The operation with the parts of its path, unless something is wrong with either.
+    pub(crate) call: Result<(Endpoint, PathParameters), ApiError>,
+}
+
+impl Found {
+    fn nothing(error: ApiError) -> Self {
+        Self { endpoint: None, call: Err(error) }
     }
 }
 
@@ -300,7 +309,7 @@ mod tests {
     use super::*;
 
     fn find(method: &Method, path: &str) -> Result<(Endpoint, PathParameters), ApiError> {
-        Router::new(API).find(method, path)
+        Router::new(API).find(method, path).call
     }
 
     #[test]

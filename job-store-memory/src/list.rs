@@ -22,7 +22,7 @@ impl State {
         };
         let is_last = found.len() <= limit;
         found.truncate(limit);
-        let jobs: Vec<Job> = found.into_iter().filter_map(|id| partition.read(id)).collect();
+        let jobs: Vec<Job> = found.into_iter().filter_map(|id| self.read_in(partition, id)).collect();
         let next = if is_last { None } else { jobs.last().map(|job| query.sort.cursor(job)) };
         JobPage { jobs, next }
     }

@@ -147,6 +147,11 @@ impl Outbox {
         }
     }
 
+    /// Whether an entry waits for its partition to be resumed.
+    pub(crate) fn is_suspended(&self, id: u64) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.suspended || entry.partition_suspended)
+    }
+
     pub(crate) fn suspended_partitions(&self, after: Option<&PartitionId>, limit: u32) -> Vec<PartitionId> {
         let flagged = self.entries.values().filter(|entry| entry.suspended).map(|entry| &entry.job.partition);
         let all: BTreeSet<&PartitionId> = self.suspended.iter().chain(flagged).collect();

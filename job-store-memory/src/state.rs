@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use job_core::{Job, JobKey, PartitionId};
+use job_core::{Job, JobId, JobKey, PartitionId};
 
 use crate::outbox::Outbox;
 use crate::partition::Partition;
@@ -20,7 +20,15 @@ impl State {
     }
 
     pub(crate) fn read(&self, key: &JobKey) -> Option<Job> {
-        self.partitions.get(&key.partition)?.read(&key.job)
+        self.read_in(self.partitions.get(&key.partition)?, &key.job)
+    }
+
+    /// The job as it is read back, with what its entries in the outbox say.
+    pub(crate) fn read_in(&self, partition: &Partition, id: &JobId) -> Option<Job> {
+        let mut job = partition.read(id)?;
+        let mut entries = partition.job(id)?.entries.iter();
+        job.suspended = entries.any(|entry| self.outbox.is_suspended(*entry));
+        Some(job)
     }
 
     /// Removes a job and everything about it; jobs that wait for it go on waiting. Returns whether there was one.

@@ -55,6 +55,7 @@ impl StoredJob {
             subtasks: state.subtasks,
             blocked_by: Vec::new(),
             dispatch_problem: None,
+            suspended: false,
             start_time: state.start_time,
             finish_time: state.finish_time,
             delay: job.delay,

@@ -59,15 +59,19 @@ macro_rules! select_jobs {
                    AND e.dependent_no = j.job_no
              ) b
              LEFT JOIN LATERAL (
-                 SELECT id, attempts, reason, retry_at FROM (
-                     SELECT id, attempts, reason, retry_at FROM outbox
+                 SELECT attempts, reason, retry_at,
+                        bool_or(suspended) OVER () OR EXISTS (
+                            SELECT FROM suspended_partition s WHERE s.partition_id = j.partition_id
+                        ) AS suspended
+                 FROM (
+                     SELECT id, attempts, reason, retry_at, suspended FROM outbox
                      WHERE j.finish_time IS NULL AND outbox.id = j.job_no
                      UNION ALL
-                     SELECT id, attempts, reason, retry_at FROM outbox
+                     SELECT id, attempts, reason, retry_at, suspended FROM outbox
                      WHERE j.finish_time IS NULL AND stowed AND outbox.partition_id = j.partition_id
                        AND outbox.job_no = j.job_no
                  ) entries
-                 WHERE reason IS NOT NULL ORDER BY id LIMIT 1
+                 ORDER BY reason IS NULL, id LIMIT 1
              ) o ON true"
         )
     };
@@ -97,6 +101,7 @@ pub(crate) fn job(row: &PgRow) -> Result<Job, Trouble> {
         subtasks: job_rows::subtasks(row)?,
         blocked_by: blockers(row)?,
         dispatch_problem: dispatch_problem(row)?,
+        suspended: row.try_get::<Option<bool>, _>("suspended")?.unwrap_or_default(),
         start_time: time_or_none("start_time")?,
         finish_time: time_or_none("finish_time")?,
         delay: Duration::from_millis(row.try_get::<i64, _>("delay_millis")?.unsigned_abs()),

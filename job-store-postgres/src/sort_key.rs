@@ -102,6 +102,7 @@ mod tests {
             subtasks: Default::default(),
             blocked_by: Vec::new(),
             dispatch_problem: None,
+            suspended: false,
             start_time: None,
             finish_time: None,
             delay: Default::default(),

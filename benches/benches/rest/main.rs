@@ -54,7 +54,7 @@ async fn main() {
         postgres_status(&store, &pool).await;
     }
     if wants("create") {
-        creation(&store, &pool).await;
+        creation(&store, &url).await;
     }
     if wants("list") {
         listing(&store, jobs).await;
@@ -135,9 +135,13 @@ async fn postgres_status(store: &Arc<PostgresStore>, pool: &PgPool) {
     shutdown.stop();
 }
 
-async fn creation(store: &Arc<PostgresStore>, pool: &PgPool) {
+async fn creation(store: &Arc<PostgresStore>, url: &str) {
+    let pool =
+        async |connections| PgPoolOptions::new().max_connections(connections).connect(url).await.unwrap();
+    // As many connections as the store has, and one for each client.
+    let (pool, wide) = (pool(POOL).await, pool(clients::CLIENTS as u32).await);
     sqlx::query("CREATE TABLE one_by_one (id text PRIMARY KEY, body text NOT NULL)")
-        .execute(pool)
+        .execute(&pool)
         .await
         .unwrap();
     let (address, shutdown) = serve(Arc::clone(store) as _).await;
@@ -148,18 +152,14 @@ async fn creation(store: &Arc<PostgresStore>, pool: &PgPool) {
         drive(address, ROUND, move |client, number| clients::put(&format!("r{round}-{client}-{number}")))
             .await
     };
-    let insert = async || {
+    let insert = async |pool: &PgPool| {
         let round = next();
         let bare = bare::insert(pool.clone()).await;
         drive(bare, ROUND, move |client, number| clients::put(&format!("r{round}-{client}-{number}"))).await
     };
-    beside(
-        "create, PostgreSQL, 64 clients, beside a bare handler with one INSERT per commit",
-        "3",
-        ours,
-        insert,
-    )
-    .await;
+    let what = "create, PostgreSQL, 64 clients, beside a bare handler with one INSERT per commit";
+    beside(&format!("{what}, {POOL} connections"), "3", ours, async || insert(&pool).await).await;
+    beside(&format!("{what}, 64 connections"), "3", ours, async || insert(&wide).await).await;
     let single = async || {
         let round = next();
         let store = Arc::clone(store);

@@ -37,6 +37,7 @@ pub async fn a_job_reads_back_as_it_was_given(store: &dyn JobStore) {
         subtasks: SubtaskCounts::default(),
         blocked_by: vec![],
         dispatch_problem: None,
+        suspended: false,
         start_time: None,
         finish_time: None,
         delay: Duration::from_secs(7),

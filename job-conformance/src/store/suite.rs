@@ -299,6 +299,7 @@ macro_rules! store_suite {
                 a_paused_job_stays_held
                 kept_messages_are_held_too
                 what_was_taken_before_can_be_settled
+                a_held_job_says_so
                 suspended_partitions_are_listed
                 a_partition_stays_suspended_without_jobs
             }

@@ -5,7 +5,8 @@ use job_core::{JobStatus, PartitionId};
 
 use super::fixture::{
     ANNE, accept, apply, assert_sound, at, bring_to, claim, claim_as, claim_ids, claim_one, create,
-    create_plain, dispatch, finish, job, job_after, job_in, message, partition, settle, status,
+    create_plain, dispatch, finish, job, job_after, job_in, message, partition, read, settle, sorted_by,
+    status,
 };
 
 async fn hold(store: &dyn JobStore, id: &str) {
@@ -44,6 +45,29 @@ pub async fn a_resumed_partition_goes_on(store: &dyn JobStore) {
     release(store, "p").await;
     assert_eq!(dispatch(store, 4).await, ["held", "b"]);
     assert_sound(store).await;
+}
+
+/// A job says that its message waits for the partition, alone and in a list, until that is resumed or the job is over.
+pub async fn a_held_job_says_so(store: &dyn JobStore) {
+    let accepted = job_core::AcceptedJob { suspended: true, ..accept(job("held")) };
+    store.create(vec![accepted, accept(job("free")), accept(job("started"))], at(1)).await.unwrap();
+    let says = async |id: &str| {
+        let alone = read(store, id).await.suspended;
+        let listed = store.list(&sorted_by("jobId:asc")).await.unwrap().jobs;
+        let listed = listed.iter().find(|job| job.key.job.as_str() == id).unwrap().suspended;
+        assert_eq!(alone, listed, "{id}");
+        alone
+    };
+    assert!(says("held").await && !says("free").await);
+    for entry in claim(store, 2).await.into_iter().filter(|entry| entry.job.job.as_str() == "started") {
+        assert!(settle(store, ANNE, entry.id, Settled::Published, 2).await);
+    }
+    hold(store, "p").await;
+    assert!(says("held").await && says("free").await && !says("started").await);
+    apply(store, "free", Action::Cancel, 3).await;
+    assert!(!says("free").await);
+    release(store, "p").await;
+    assert!(!says("held").await);
 }
 
 /// A job that is created in a suspended partition is held, and one that is created after the resume is not.

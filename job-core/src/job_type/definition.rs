@@ -127,19 +127,21 @@ impl JobType {
             id: id.to_owned(),
             reason: excerpt(&reason, EXCERPT_CHARACTERS_MAX),
         })?;
-        let Some(script) = definition.task_script else {
+        let Some(script_text) = definition.task_script else {
             return Err(DefinitionError::Missing { id: id.to_owned(), place: "", property: "taskScript" });
         };
         // Null and empty members of the task data mean something to workers.
         let options = CompileOptions::default().with_object_filter(ObjectFilter::KeepAll);
-        let script =
-            Script::compile_with_options(&script, &options).map_err(|error| DefinitionError::Script {
+        let script = Script::compile_with_options(&script_text, &options).map_err(|error| {
+            DefinitionError::Script {
                 id: id.to_owned(),
                 reason: excerpt(&error.to_string(), EXCERPT_CHARACTERS_MAX),
-            })?;
+            }
+        })?;
         let constants = definition.constants.unwrap_or_default();
         let constants = constants.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
-        Ok(Self(Arc::new(Inner { id: id.to_owned(), schema, script, configuration: values, constants })))
+        let id = id.to_owned();
+        Ok(Self(Arc::new(Inner { id, schema, script, script_text, configuration: values, constants })))
     }
 }
 

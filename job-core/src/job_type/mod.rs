@@ -54,6 +54,8 @@ struct Inner {
     id: String,
     schema: Schema,
     script: Script,
+    /// Says what stands where the script fails.
+    script_text: String,
     configuration: Map<String, Value>,
     constants: Map<String, Value>,
 }

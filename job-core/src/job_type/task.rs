@@ -2,13 +2,13 @@
 
 use std::sync::OnceLock;
 
-use jslt::{Context, EvalError};
+use jslt::{Context, EvalError, Position};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::schema::Schema;
 use super::{Inner, JobType, Surroundings};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::excerpt::excerpt;
 use crate::id::JobKey;
 use crate::job::TaskSpec;
@@ -53,15 +53,15 @@ impl JobType {
     /// on a thread that others wait for.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) when the parameters do not pass the schema, when the script refuses them by
-    /// `error(...)`, or when they make it reach a bound; [`Internal`](ErrorKind::Internal) when the script is wrong.
+    /// [`Invalid`](ErrorKind::Invalid) whenever these parameters make no task: they do not pass the schema, the script
+    /// refuses them by `error(...)`, reaches a bound, fails, or makes something else than a task.
     pub fn task(
         &self,
         job: &JobKey,
         parameters: &Value,
         surroundings: &Surroundings<'_>,
     ) -> Result<TaskSpec, Error> {
-        let Inner { id, schema, script, configuration, constants } = &*self.0;
+        let Inner { id, schema, script, script_text, configuration, constants } = &*self.0;
         let errors = schema.errors(parameters);
         if !errors.is_empty() {
             return Err(Error::invalid(format!("Invalid job parameters:\n{}", errors.join("\n"))));
@@ -74,23 +74,20 @@ impl JobType {
             "parameters": parameters,
         });
         let context = Context::default().with_clock(surroundings.now).with_random(surroundings.random);
-        let output = script.evaluate(&input, &context).map_err(|error| match error {
-            EvalError::Raised { .. } | EvalError::Limit { .. } => {
-                Error::invalid(format!("{id}: {}", excerpt(&error.to_string(), EXCERPT_CHARACTERS_MAX)))
+        let output = script.evaluate(&input, &context).map_err(|error| match &error {
+            EvalError::Runtime { message, position } => {
+                let failed = Failed { id, message: shown(message, configuration), position: *position };
+                failed.error(script_text)
             }
-            // The place and the reason are for the operator, who can mend the script.
-            _ => Error::new(ErrorKind::Internal, format!("{id}: taskScript execution failed"))
-                .with_operation("job_type::task")
-                .with_source(error),
+            _ => Error::invalid(format!("{id}: {}", excerpt(&error.to_string(), EXCERPT_CHARACTERS_MAX))),
         })?;
         let errors = output_schema().errors(&output);
         if !errors.is_empty() {
-            let message = format!("{id}: Invalid taskScript:\n{}", errors.join("\n"));
-            return Err(Error::new(ErrorKind::Internal, message).with_operation("job_type::task"));
+            let text = excerpt(&errors.join("\n"), EXCERPT_CHARACTERS_MAX);
+            return Err(Error::invalid(format!("{id}: Invalid taskScript:\n{text}")));
         }
-        let unreadable = |error: serde_json::Error| {
-            Error::new(ErrorKind::Internal, format!("{id}: Invalid taskScript")).with_source(error)
-        };
+        let unreadable =
+            |error: serde_json::Error| Error::invalid(format!("{id}: Invalid taskScript:\n{error}"));
         let output: Output = serde_json::from_value(output).map_err(unreadable)?;
         Ok(TaskSpec {
             classifier: output.task_classifier,
@@ -102,10 +99,63 @@ impl JobType {
     }
 }
 
-/// The message of `error(...)` may hold parameters.
+/// An operation of a script that met values it cannot work on.
+struct Failed<'a> {
+    id: &'a str,
+    message: String,
+    position: Position,
+}
+
+impl Failed<'_> {
+    /// For whoever sent the parameters, and for the operator whom they may ask: what, where, and which parameters are read
+    /// there.
+    fn error(&self, script: &str) -> Error {
+        let Self { id, message, position } = self;
+        let line = script.lines().nth(position.line as usize - 1).unwrap_or_default();
+        let read = parameters_in(line);
+        let read = if read.is_empty() { read } else { format!(", which reads {read}") };
+        Error::invalid(format!("{id}: taskScript execution failed: {message} at {position}{read}"))
+    }
+}
+
+/// Enough of a value of the configuration to recognise it by.
+const RECOGNISED_CHARACTERS: usize = 8;
+/// What is shorter is no secret, and found in anything.
+const SECRET_CHARACTERS_MIN: usize = 4;
+
+/// The message, unless it repeats a value of the operator's configuration.
+fn shown(message: &str, configuration: &Map<String, Value>) -> String {
+    let mut values = configuration.values().filter_map(Value::as_str);
+    let repeats = values.any(|value| {
+        let begin: String = value.chars().take(RECOGNISED_CHARACTERS).collect();
+        begin.chars().count() >= SECRET_CHARACTERS_MIN && message.contains(&begin)
+    });
+    if repeats {
+        "it cannot work with what it met".to_owned()
+    } else {
+        excerpt(message, EXCERPT_CHARACTERS_MAX)
+    }
+}
+
+/// The parameters that a line of a script names: `.parameters.a.b` and so on.
+fn parameters_in(line: &str) -> String {
+    let is_of_path = |character: char| character.is_alphanumeric() || "._-".contains(character);
+    let mut paths: Vec<&str> = Vec::new();
+    for (at, _) in line.match_indices(".parameters.") {
+        let rest = &line[at + 1..];
+        let path = &rest[..rest.find(|character| !is_of_path(character)).unwrap_or(rest.len())];
+        let path = path.trim_end_matches(['.', '-']);
+        if path != "parameters" && !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    excerpt(&paths.join(" and "), EXCERPT_CHARACTERS_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn run(script: &str, parameters: &Value) -> Result<TaskSpec, Error> {
         let yaml =
@@ -144,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_can_refuse_and_a_wrong_one_is_the_operators() {
+    fn parameters_that_a_script_refuses_or_fails_on_are_refused() {
         let refused = run("error(\"no folder\")", &Value::Null).unwrap_err();
         assert_eq!((refused.kind(), refused.message()), (ErrorKind::Invalid, "t: error: no folder"));
         let long = run("error(.parameters)", &json!("x".repeat(10_000))).unwrap_err();
@@ -152,8 +202,32 @@ mod tests {
         let endless = run("def f(x) f($x + 1) f(1)", &Value::Null).unwrap_err();
         assert_eq!(endless.message(), "t: the evaluation recurses too deeply");
         let wrong = run("1 + (1 < true)", &Value::Null).unwrap_err();
-        assert_eq!((wrong.kind(), wrong.message()), (ErrorKind::Internal, "t: taskScript execution failed"));
-        assert!(std::error::Error::source(&wrong).unwrap().to_string().contains("line 1"));
+        assert_eq!(
+            (wrong.kind(), wrong.message()),
+            (
+                ErrorKind::Invalid,
+                "t: taskScript execution failed: Can't compare 1 and true at line 1, column 8"
+            )
+        );
+        let script = "let a = .parameters.deep.a-b + .parameters.deep.a-b\n\n1 + (.parameters.size < .parameters.\"x\")";
+        let wrong = run(script, &json!({"size": 7, "x": "y".repeat(1_000)})).unwrap_err();
+        assert!(wrong.message().ends_with(" at line 3, column 23, which reads parameters.size"), "{wrong}");
+        assert!(wrong.message().chars().count() < 300, "{wrong}");
+    }
+
+    #[test]
+    fn values_of_the_configuration_are_not_told() {
+        let yaml = json!({
+            "taskScript": "1 + (.configuration.secret < true)",
+            "configurationProperties": [{"name": "secret"}],
+        });
+        let job_type = JobType::load("t", &yaml.to_string(), &|_| Some("hunter2hunter2".into())).unwrap();
+        let key = JobKey::parse("p", "j").unwrap();
+        let error = job_type.task(&key, &Value::Null, &Surroundings::fixed()).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "t: taskScript execution failed: it cannot work with what it met at line 1, column 28"
+        );
     }
 
     #[test]
@@ -170,7 +244,7 @@ mod tests {
             (with_data("{}").replace(": 2", ": 0"), "$.taskApiVersion: must have a minimum value of 1"),
         ] {
             let error = run(&script, &Value::Null).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Internal, "{script}");
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{script}");
             assert!(error.message().starts_with("t: Invalid taskScript:\n"), "{}", error.message());
             assert!(error.message().contains(expected), "{}", error.message());
         }

@@ -15,8 +15,7 @@ impl JobService {
     /// from the threads that others wait for.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) when there is no such type, or it refuses the parameters;
-    /// [`Internal`](ErrorKind::Internal) when its script is wrong.
+    /// [`Invalid`](ErrorKind::Invalid) when there is no such type, or it makes no task of the parameters.
     pub async fn job_of_type(
         &self,
         key: JobKey,

@@ -16,7 +16,7 @@ pub struct JobArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct ConnectionArguments {
-    /// The server.
+    /// The server, by HTTP or HTTPS.
     #[arg(
         long,
         global = true,
@@ -38,6 +38,12 @@ pub(super) struct ConnectionArguments {
     /// Says who you are, to a server that asks.
     #[arg(long, global = true, env = "JOB_SERVICE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(super) token: Option<String>,
+    /// Who vouches for the server's certificate, in PEM, instead of those whom this machine trusts.
+    #[arg(long, global = true, env = "JOB_SERVICE_CA_FILE", value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
+    /// Send the token also where it can be read on the way.
+    #[arg(long, global = true)]
+    pub(super) send_token_in_clear: bool,
     /// Print the server's JSON instead of text for people.
     #[arg(long, global = true)]
     pub(super) json: bool,

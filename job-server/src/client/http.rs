@@ -5,31 +5,27 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LINK};
+use http_body_util::Full;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LINK};
 use hyper::{Method, Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use job_core::{Clock, ClockExt as _, SystemClock};
 use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
 use super::arguments::ConnectionArguments;
 use super::text;
+use crate::exchange::Remote;
+pub(super) use crate::exchange::Unreachable;
 use crate::query_string::UNRESERVED;
 
 const ANSWER_BYTES_MAX: usize = 256 << 20;
-const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Longer than the longest long poll, and than a bulk action may take.
 const ANSWER_TIME: Duration = Duration::from_secs(330);
+
 /// `text` as a piece of a URL.
 pub(super) fn escaped(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
 }
-
-/// The server did not answer at all, or that it cannot at the moment: another attempt may go better.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Unreachable(String);
 
 /// An answer of a server that was content.
 #[derive(Debug)]
@@ -49,8 +45,7 @@ impl Reply {
 /// A server, and the partition that is talked about.
 #[derive(Debug)]
 pub(super) struct Service {
-    authority: String,
-    address: String,
+    remote: Remote,
     base: String,
     token: Option<HeaderValue>,
     pub(super) partition: String,
@@ -61,21 +56,27 @@ impl Service {
     pub(super) fn new(arguments: &ConnectionArguments) -> anyhow::Result<Self> {
         let url = &arguments.server;
         let uri: Uri = url.parse().with_context(|| format!("--server: {url:?} is not a URL"))?;
-        if uri.scheme_str() != Some("http") {
-            bail!("--server: {url:?} is not understood: expected http://HOST[:PORT]");
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            bail!("--server names a user, which is not asked for: say who you are with --token");
         }
-        let authority = uri.authority().context("--server names no host: expected http://HOST[:PORT]")?;
+        let remote =
+            Remote::new(&uri, arguments.ca_file.as_deref()).with_context(|| format!("--server: {url:?}"))?;
         let token = arguments.token.as_ref().filter(|token| !token.is_empty()).map(|token| {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
                 .map_err(|_| anyhow::anyhow!("--token holds characters that a header cannot"))?;
             value.set_sensitive(true);
             anyhow::Ok(value)
         });
+        let token = token.transpose()?;
+        if token.is_some() && remote.is_overheard() && !arguments.send_token_in_clear {
+            bail!(
+                "--server: {url:?} is not encrypted: whoever listens on the way could use the token; use https://, or say --send-token-in-clear"
+            );
+        }
         Ok(Self {
-            authority: authority.to_string(),
-            address: format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80)),
+            remote,
             base: uri.path().trim_end_matches('/').to_owned(),
-            token: token.transpose()?,
+            token,
             partition: arguments.partition.clone(),
             clock: Arc::new(SystemClock::new()),
         })
@@ -104,48 +105,25 @@ impl Service {
         let exchange = self.exchange(method, target, body);
         match self.clock.timeout(ANSWER_TIME, exchange).await {
             Ok(reply) => reply,
-            Err(_) => Err(Unreachable(format!("the server at {} does not answer", self.authority)).into()),
+            Err(_) => {
+                let what = format!("the server at {} does not answer", self.remote.authority());
+                Err(Unreachable(what).into())
+            }
         }
     }
 
     async fn exchange(&self, method: Method, target: &str, body: Bytes) -> anyhow::Result<Reply> {
-        let broken = |error: &dyn std::fmt::Display| {
-            anyhow::Error::from(Unreachable(format!("the server at {} broke off: {error}", self.authority)))
-        };
-        let connecting = tokio::net::TcpStream::connect(self.address.as_str());
-        let stream = match self.clock.timeout(CONNECT_TIME, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                let what = format!("the server at {} cannot be reached: {error}", self.authority);
-                return Err(Unreachable(what).into());
-            }
-            Err(_) => {
-                return Err(Unreachable(format!("the server at {} cannot be reached", self.authority)).into());
-            }
-        };
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| broken(&error))?;
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{target}", self.base))
-            .header(HOST, &self.authority)
             .header(CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token);
         }
         let request = request.body(Full::new(body)).context("the request cannot be written")?;
-        let exchange = async move {
-            let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
-            let status = response.status();
-            let next = response.headers().get(LINK).and_then(next_target);
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| broken(&error))?.to_bytes();
-            // The sender is dropped here, which lets the connection end.
-            anyhow::Ok(Reply { status, body, next })
-        };
-        let (reply, _) = tokio::join!(exchange, connection);
-        content(reply?)
+        let answer = self.remote.send(request, ANSWER_BYTES_MAX).await?;
+        let next = answer.headers().get(LINK).and_then(next_target);
+        content(Reply { status: answer.status(), body: answer.into_body(), next })
     }
 }
 

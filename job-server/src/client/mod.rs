@@ -98,6 +98,9 @@ impl Client {
             format!("{} is {status}\n", text::printable(id))
         })?;
         let is_failed = waiting::status(&job).is_some_and(|status| status == JobStatus::Failed);
+        if is_failed && !self.json {
+            eprint!("{}", text::reasons(&job));
+        }
         Ok(if is_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
@@ -120,7 +123,8 @@ impl Client {
             let count = self.service.post(&path).await?.json()?;
             return self.show(&count, |count| {
                 let number = count.as_object().and_then(|members| members.values().next()).cloned();
-                format!("{} jobs: {action}\n", number.unwrap_or_default())
+                let number = number.and_then(|number| number.as_u64()).unwrap_or_default();
+                format!("{number} {} {}\n", if number == 1 { "job" } else { "jobs" }, past(action))
             });
         }
         if action == "cancel" {
@@ -134,7 +138,9 @@ impl Client {
     }
 
     fn done(&self, id: &str, action: &str) -> anyhow::Result<()> {
-        self.show(&json!({ "id": id, "done": action }), |_| format!("{}: {action}\n", text::printable(id)))
+        self.show(&json!({ "id": id, "done": action }), |_| {
+            format!("{} {}\n", text::printable(id), past(action))
+        })
     }
 
     /// The first `limit` entries of a list, over as many pages as it takes.
@@ -142,16 +148,24 @@ impl Client {
         let mut entries = Vec::new();
         let page = limit.clamp(1, PAGE_MAX);
         let mut target = with_parameters(path, &[parameters, &[("limit", page.to_string())]].concat());
+        let mut is_more = true;
         while entries.len() < limit {
             let reply = self.service.get(&target).await?;
             let Value::Array(more) = reply.json()? else { bail!("the server's answer is not a list") };
             entries.extend(more);
             match reply.next {
                 Some(next) => target = next,
-                None => break,
+                None => {
+                    is_more = false;
+                    break;
+                }
             }
         }
+        let is_cut = entries.len() > limit || (entries.len() == limit && is_more);
         entries.truncate(limit);
+        if is_cut && !self.json {
+            eprintln!("There are more; --limit shows more of them.");
+        }
         Ok(entries.into())
     }
 
@@ -184,6 +198,18 @@ impl Client {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
             _ => Ok(()),
         }
+    }
+}
+
+/// What has happened to a job that an action was done to.
+fn past(action: &str) -> &str {
+    match action {
+        "cancel" => "cancelled",
+        "delete" => "deleted",
+        "pause" => "paused",
+        "resume" => "resumed",
+        "redispatch" => "will be dispatched again",
+        other => other,
     }
 }
 

@@ -77,24 +77,50 @@ pub(super) fn job(job: &Value) -> String {
         line("label", format!("{}={}", printable(key), string(value)));
     }
     for blocker in entries(&job["blockedBy"]) {
-        line(
-            "waits for",
-            match blocker["jobId"].as_str() {
-                Some(id) => format!("{} ({})", printable(id), string(&blocker["status"])),
-                None => string(&blocker["reason"]),
-            },
-        );
+        line(if blocker["jobId"].is_null() { "held because" } else { "waits for" }, self::blocker(blocker));
     }
     let failures = entries(&job["failures"]);
     for failure in failures {
-        line(
-            "failure",
-            format!("{}: {}", string(&failure["failureSource"]), cell(&failure["failureMessage"])),
-        );
+        line("failure", reason(failure));
     }
     let more = job["failureCount"].as_u64().unwrap_or_default().saturating_sub(failures.len() as u64);
     if more > 0 {
         line("", format!("and {more} more failures"));
+    }
+    text
+}
+
+fn blocker(blocker: &Value) -> String {
+    match blocker["jobId"].as_str() {
+        Some(id) => format!("{} ({})", printable(id), string(&blocker["status"])),
+        None => string(&blocker["reason"]),
+    }
+}
+
+/// What keeps a job from running, or nothing.
+pub(super) fn hindrance(job: &Value) -> String {
+    let [first, rest @ ..] = entries(&job["blockedBy"]) else { return String::new() };
+    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    let word = if first["jobId"].is_null() { "held because" } else { "waits for" };
+    format!("{word} {}{more}", blocker(first))
+}
+
+fn reason(failure: &Value) -> String {
+    format!("{}: {}", string(&failure["failureSource"]), cell(&failure["failureMessage"]))
+}
+
+/// Failures that `wait` shows; the command `failures` shows all.
+const REASONS_MAX: usize = 5;
+
+/// Why a job failed, a line each.
+pub(super) fn reasons(job: &Value) -> String {
+    let failures = entries(&job["failures"]);
+    let shown = &failures[..failures.len().min(REASONS_MAX)];
+    let mut text: String = shown.iter().map(|failure| reason(failure) + "\n").collect();
+    let count = job["failureCount"].as_u64().unwrap_or(failures.len() as u64);
+    let more = count.saturating_sub(shown.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("and {more} more: see job failures\n"));
     }
     text
 }

@@ -82,7 +82,9 @@ fn bar(id: &str) -> ProgressBar {
 }
 
 fn show(bar: &ProgressBar, job: &Value, status: &str) {
-    bar.set_message(format!("{}  {status}  {}", text::percentage(job), text::subtasks(job)));
+    let (subtasks, hindrance) = (text::subtasks(job), text::hindrance(job));
+    let rest = if hindrance.is_empty() { subtasks } else { hindrance };
+    bar.set_message(format!("{}  {status}  {rest}", text::percentage(job)));
     let percentage = job["percentageComplete"].as_f64().unwrap_or_default().clamp(0.0, 100.0);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within 0 and 100")]
     bar.set_position((percentage * 100.0) as u64);

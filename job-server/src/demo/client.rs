@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::header::CONTENT_TYPE;
+use hyper::{Method, Request, StatusCode, Uri};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+use crate::exchange::Remote;
 
 /// A job's JSON with its first hundred failures is far smaller.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -125,26 +126,14 @@ impl Client {
     }
 
     async fn send(&self, method: Method, job: &str, body: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
-        let stream = tokio::net::TcpStream::connect(self.address)
-            .await
-            .with_context(|| format!("the API at {} cannot be reached", self.address))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let url: Uri = format!("http://{}", self.address).parse()?;
         let request = Request::builder()
             .method(method)
             .uri(self.path(job))
-            .header(HOST, self.address.to_string())
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
-        let exchange = async move {
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(anyhow::Error::from_boxed).context("the API's answer broke off")?;
-            // The sender is dropped here, which lets the connection end.
-            anyhow::Ok((status, body.to_bytes()))
-        };
-        let (answer, _) = tokio::join!(exchange, connection);
-        answer
+        let answer = Remote::new(&url, None)?.send(request, ANSWER_BYTES_MAX).await?;
+        Ok((answer.status(), answer.into_body()))
     }
 }
 

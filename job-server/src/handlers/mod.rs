@@ -9,6 +9,7 @@ mod jobs;
 mod metrics;
 mod partitions;
 mod selection;
+mod static_file;
 mod stats;
 mod swagger;
 
@@ -65,7 +66,7 @@ impl Call {
 pub(crate) async fn answer(api: &Api, endpoint: Endpoint, call: &Call) -> Result<Answer, ApiError> {
     match endpoint {
         Endpoint::Root => Ok(documents::root()),
-        Endpoint::OpenApi => Ok(documents::openapi()),
+        Endpoint::OpenApi => Ok(documents::openapi(call)),
         Endpoint::HealthCheck => Ok(health::check(api, call).await),
         Endpoint::Ping => Ok(health::ping()),
         Endpoint::JobTypes => Ok(job_types::list(api)),
@@ -85,9 +86,9 @@ pub(crate) async fn answer(api: &Api, endpoint: Endpoint, call: &Call) -> Result
         Endpoint::CountJobsByStatus => stats::by_status(api, call).await,
         Endpoint::Tasks => job::tasks(api, call).await,
         Endpoint::Failures => job::failures(api, call).await,
-        Endpoint::SwaggerPage => swagger::page(),
+        Endpoint::SwaggerPage => Ok(swagger::page(call)),
         Endpoint::SwaggerFile => swagger::file(call),
-        Endpoint::SwaggerDocument => Ok(swagger::document()),
+        Endpoint::SwaggerDocument => Ok(documents::swagger(call)),
         Endpoint::Dependencies => job::dependencies(api, call).await,
         Endpoint::SuspendedPartitions => partitions::suspended(api, call).await,
         Endpoint::SuspendPartition => partitions::suspend(api, call).await,

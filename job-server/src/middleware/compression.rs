@@ -66,7 +66,7 @@ pub(crate) fn gzip(answer: Answer) -> Answer {
 
 /// Says to caches that the body depends on what the client accepts.
 pub(crate) fn mark_as_varying(answer: &mut Answer) {
-    answer.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    answer.headers_mut().entry(VARY).or_insert(HeaderValue::from_static("Accept-Encoding"));
 }
 
 /// How a request's body is compressed.

@@ -39,12 +39,17 @@ pub(crate) struct JobModel<'a> {
 enum BlockedBy<'a> {
     Prerequisite { job_id: &'a str, status: &'static str },
     Queue { reason: &'a str, attempts: u32, retry_time: Timestamp },
+    Suspension { reason: &'static str },
 }
+
+const SUSPENDED: &str = "the partition is suspended";
 
 impl<'a> JobModel<'a> {
     /// As `job` is at `now`.
     pub(crate) fn new(job: &'a Job, now: Timestamp) -> Self {
         let prerequisites = job.blocked_by.iter().map(BlockedBy::prerequisite);
+        let suspension = job.suspended.then_some(BlockedBy::Suspension { reason: SUSPENDED });
+        let queue = job.dispatch_problem.as_ref().map(BlockedBy::queue);
         Self {
             id: job.key.job.as_str(),
             name: job.name.as_deref(),
@@ -57,7 +62,7 @@ impl<'a> JobModel<'a> {
             failures: &job.failures,
             labels: &job.labels,
             prerequisite_job_ids: job.blocked_by.iter().map(|blocker| blocker.job.as_str()).collect(),
-            blocked_by: prerequisites.chain(job.dispatch_problem.as_ref().map(BlockedBy::queue)).collect(),
+            blocked_by: prerequisites.chain(suspension).chain(queue).collect(),
             failure_count: job.failure_count,
             subtasks: job.subtasks,
             start_time: job.start_time,
@@ -159,6 +164,7 @@ mod tests {
             subtasks: SubtaskCounts::default(),
             blocked_by: Vec::new(),
             dispatch_problem: None,
+            suspended: false,
             start_time: Some(Timestamp::from_millis(1_000)),
             finish_time: None,
             delay: Duration::ZERO,

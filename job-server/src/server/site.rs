@@ -25,8 +25,8 @@ use crate::limits::Limits;
 use crate::middleware::{compression, correlation, panic, trace};
 use crate::query_string::QueryString;
 use crate::reply::Answer;
-use crate::router::{Endpoint, PathParameters, Route, Router};
-use crate::telemetry::RequestWatch;
+use crate::router::{Endpoint, Found, PathParameters, Route, Router};
+use crate::telemetry::RequestMetrics;
 
 static CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
 
@@ -37,6 +37,7 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Site {
     router: Router,
+    metrics: RequestMetrics,
     api: Arc<Api>,
     gate: Gate,
     limits: Limits,
@@ -75,6 +76,7 @@ impl Site {
     ) -> Self {
         Self {
             router: Router::new(routes),
+            metrics: RequestMetrics::new(routes),
             api,
             gate,
             requests: Arc::new(Semaphore::new(limits.requests_max)),
@@ -103,7 +105,8 @@ impl Site {
     /// Answers a request, whatever it is.
     pub(super) async fn serve(&self, request: Request<Incoming>, way: Way) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        let watch = RequestWatch::start(self.router.operation(&head.method, head.uri.path()));
+        let Found { endpoint, call } = self.router.find(&head.method, head.uri.path());
+        let watch = self.metrics.start(endpoint);
         let given = trace::given(&head.headers);
         let correlation_id = correlation::of(&head.headers, given);
         let shown_id = correlation_id.to_str().unwrap_or_default().to_owned();
@@ -113,7 +116,7 @@ impl Site {
             "request", correlation_id = shown_id, trace_id = place.trace_id(), http.method = %head.method, http.path = head.uri.path()
         );
         let mut answer = async {
-            let outcome = self.exchange(head, body, way, shown_id).await;
+            let outcome = self.exchange(call, head, body, way, shown_id).await;
             let answer = outcome.unwrap_or_else(|error| {
                 report(&error);
                 error.into_answer()
@@ -146,13 +149,14 @@ impl Site {
 
     async fn exchange(
         &self,
+        found: Result<(Endpoint, PathParameters), ApiError>,
         head: Parts,
         body: Incoming,
         way: Way,
         correlation_id: String,
     ) -> Result<Answer, ApiError> {
         check_head(&head, &self.limits)?;
-        let (endpoint, path) = self.router.find(&head.method, head.uri.path())?;
+        let (endpoint, path) = found?;
         let mut entry = self.gate.audit.begin(endpoint, &path, way.peer, &correlation_id);
         let gone = CancellationToken::new();
         let _gone_when_dropped = gone.clone().drop_guard();

@@ -15,4 +15,4 @@ pub(crate) use glance::Glance;
 pub(crate) use observed_queue::ObservedQueue;
 pub(crate) use observed_store::ObservedStore;
 pub(crate) use recorder::{keep_up, render, start};
-pub(crate) use request::RequestWatch;
+pub(crate) use request::RequestMetrics;

@@ -243,7 +243,7 @@ impl Matrix {
             Expected::Allowed => {
                 let of_the_job = target != Target::Own && operation.concerns("{jobId}");
                 let fits = match answer.status {
-                    200..=299 => true,
+                    200..=399 => true,
                     400 => operation.is_change() || target == Target::Malformed,
                     404 => of_the_job,
                     _ => false,

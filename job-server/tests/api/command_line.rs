@@ -8,8 +8,11 @@ use job_core::store::Action;
 use job_core::{Clock as _, Failure, JobKey, SystemClock, Timestamp};
 use serde_json::{Value, json};
 
+use job_server::Config;
+
 use crate::client::soon;
 use crate::server::{BODY, Server};
+use crate::tls::Pair;
 
 /// Runs `job-server job ...` beside the server, with `input` on its standard input.
 async fn run(server: &Server, arguments: &[&str], input: &str) -> Output {
@@ -103,13 +106,13 @@ async fn jobs_are_controlled_by_name_and_by_selection() {
     for id in ["a", "b", "c", "d"] {
         server.create(id).await;
     }
-    assert_eq!(good(&server, &["pause", "a", "b"]).await, "a: pause\nb: pause\n");
+    assert_eq!(good(&server, &["pause", "a", "b"]).await, "a paused\nb paused\n");
     assert_eq!(server.get_job("a").await.json()["status"], "Paused");
-    assert_eq!(good(&server, &["resume", "a"]).await, "a: resume\n");
-    assert_eq!(good(&server, &["cancel", "a"]).await, "a: cancel\n");
-    assert_eq!(good(&server, &["cancel", "--filter", "id==c"]).await, "1 jobs: cancel\n");
-    assert_eq!(good(&server, &["delete", "d"]).await, "d: delete\n");
-    assert_eq!(good(&server, &["delete", "--all"]).await, "3 jobs: delete\n");
+    assert_eq!(good(&server, &["resume", "a"]).await, "a resumed\n");
+    assert_eq!(good(&server, &["cancel", "a"]).await, "a cancelled\n");
+    assert_eq!(good(&server, &["cancel", "--filter", "id==c"]).await, "1 job cancelled\n");
+    assert_eq!(good(&server, &["delete", "d"]).await, "d deleted\n");
+    assert_eq!(good(&server, &["delete", "--all"]).await, "3 jobs deleted\n");
     let nothing = run(&server, &["delete"], "").await;
     assert_eq!(nothing.status.code(), Some(2));
     assert!(stderr(&nothing).contains("required arguments"), "{}", stderr(&nothing));
@@ -128,6 +131,7 @@ async fn waiting_ends_with_the_job_and_its_exit_code_says_how() {
     server.report("fails", ".1", failure("no")).await;
     let output = run(&server, &["wait", "fails"], "").await;
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), "fails is Failed\n"));
+    assert_eq!(stderr(&output), "W: no\n");
     let key = JobKey::parse("p", "stops").unwrap();
     server.store.act(&key, Action::Cancel, SystemClock::new().now()).await.unwrap();
     assert_eq!(good(&server, &["wait", "stops"]).await, "stops is Cancelled\n");
@@ -172,7 +176,18 @@ async fn what_cannot_be_done_is_said_and_ends_with_2() {
         (&["create", "j"], "{", "Unable to process JSON"),
         (&["create", "j", "--file", "/none/such"], "", "--file: /none/such cannot be read"),
         (&["list", "--filter", "size==1"], "", "Unsupported filter key specified: size"),
-        (&["list", "--server", "ftp://h"], "", "expected http://HOST"),
+        (&["list", "--server", "ftp://h"], "", "expected http[s]://HOST"),
+        (
+            &["list", "--server", "http://jobs.example", "--token", "t"],
+            "",
+            "--server: \"http://jobs.example\" is not encrypted: whoever listens on the way could use the token",
+        ),
+        (&["list", "--server", "http://me:secret@localhost"], "", "--server names a user"),
+        (
+            &["list", "--server", "https://127.0.0.1:1", "--ca-file", "/none/such"],
+            "",
+            "--ca-file: /none/such cannot be read as certificates in PEM",
+        ),
         (&["list", "--server", "http://127.0.0.1:1"], "", "cannot be reached"),
         (&["list", "--token", "a\nb"], "", "--token holds characters"),
         (&["frobnicate"], "", "unrecognized subcommand"),
@@ -182,6 +197,30 @@ async fn what_cannot_be_done_is_said_and_ends_with_2() {
         assert!(stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
         assert!(stdout(&output).is_empty(), "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn https_is_spoken_with_servers_that_are_vouched_for() {
+    let (pair, other) = (Pair::new(), Pair::new());
+    let config = Config { tls: Some(pair.files()), ..Config::default() };
+    let server = Server::with(config, std::sync::Arc::new(job_store_memory::MemoryStore::new())).await;
+    server.create("j").await;
+    let url = format!("https://localhost:{}", server.https.unwrap().port());
+    let ask = async |trusted: &std::path::Path, url: &str| {
+        let trusted = trusted.to_str().unwrap();
+        run(&server, &["list", "--server", url, "--token", "t", "--ca-file", trusted], "").await
+    };
+    let output = ask(&pair.files().certificate, &url).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("\nj    Waiting"), "{}", stdout(&output));
+    let output = ask(&other.files().certificate, &url).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("cannot be trusted"), "{}", stderr(&output));
+    // The certificate is for localhost.
+    let output = ask(&pair.files().certificate, &url.replace("localhost", "127.0.0.1")).await;
+    assert!(stderr(&output).contains("cannot be trusted"), "{}", stderr(&output));
+    let output = ask(&pair.files().key, &url).await;
+    assert!(stderr(&output).contains("holds no certificate in PEM"), "{}", stderr(&output));
 }
 
 #[tokio::test]

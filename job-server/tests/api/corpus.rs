@@ -18,9 +18,11 @@ use crate::server::{BODY, JSON, Server};
 
 /// What an answer may repeat of a request.
 const ECHO_CHARACTERS_MAX: usize = 200;
-/// How often a request is answered within this, on a machine that does other things too.
-const PATIENCE: Duration = Duration::from_secs(2);
-const GROWTH_BYTES_MAX: u64 = 32 << 20;
+/// 99 of 100 requests are answered within this, in the best round of a machine that does other things too.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// What a round of a thousand requests may add to the memory once the first two have filled what is kept for later.
+const GROWTH_BYTES_MAX: u64 = 2 << 20;
+const ROUNDS: usize = 4;
 
 const KNOWN: &str = r#"
 jobParametersSchema:
@@ -29,6 +31,9 @@ jobParametersSchema:
   additionalProperties: false
 taskScript: |
   if (.parameters.a == "refuse") error("refused")
+  else if (.parameters.a == "fail") 1 + (1 < .parameters.a)
+  else if (starts-with(.parameters.a, "text")) .parameters.a
+  else if (.parameters.a == "nowhere") {"taskClassifier": "W", "taskApiVersion": 1, "taskPipe": "", "taskData": {}}
   else {"taskClassifier": "W", "taskApiVersion": 1, "taskPipe": "q", "taskData": {}}
 "#;
 
@@ -130,7 +135,9 @@ fn longest_echo(message: &str, sent: &str) -> usize {
 
 async fn server() -> Server {
     let known = JobType::load("known", KNOWN, &|_| None).unwrap();
-    let config = Config { job_types: JobTypes::new([known]).unwrap(), ..Config::default() };
+    // Nothing is dispatched, so that a job that is left alone stays the same to the byte.
+    let roles = "api".parse().unwrap();
+    let config = Config { job_types: JobTypes::new([known]).unwrap(), roles, ..Config::default() };
     Server::with(config, Arc::new(MemoryStore::new())).await
 }
 
@@ -144,17 +151,20 @@ fn resident_bytes() -> u64 {
 async fn every_malformed_request_is_refused_with_its_cause() {
     let cases = requests();
     assert!(cases.len() >= 600, "{}", cases.len());
+    assert!(cases.iter().all(|case| (400..500).contains(&case.status)), "only the client is at fault");
     let server = server().await;
     server.create("neighbour").await;
+    let neighbour = server.get_job("neighbour").await.body;
     let clock = SystemClock::new();
-    let (mut wrong, mut times) = (Vec::new(), Vec::new());
+    let mut wrong = Vec::new();
     let mut resident = Vec::new();
-    // The first round fills what is kept for later, such as buffers; the others must not add to it.
-    for round in 0..3 {
+    let (mut times, mut neighbours) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let (mut of_round, mut beside) = (Vec::new(), Vec::new());
         for (index, case) in cases.iter().enumerate() {
             let begun = clock.now();
             let answer = case.send(&server).await;
-            times.push(clock.now().since(begun));
+            of_round.push(clock.now().since(begun));
             let sent = case.target() + &case.body.as_ref().map(Text::build).unwrap_or_default();
             if let Some(what) = case.judge(&answer, &sent).filter(|_| round == 0) {
                 let shown: String = sent.chars().take(120).collect();
@@ -163,28 +173,50 @@ async fn every_malformed_request_is_refused_with_its_cause() {
                     case.method, case.status, case.says
                 ));
             }
-            if index % 100 == 0 {
-                assert_eq!(server.get_job("neighbour").await.status, 200);
+            if index % 10 == 0 {
+                let begun = clock.now();
+                let answer = server.get_job("neighbour").await;
+                beside.push(clock.now().since(begun));
+                assert_eq!((answer.status, &answer.body), (200, &neighbour), "after {:?}", case.target());
             }
         }
         resident.push(resident_bytes());
+        times.push(Times::of(of_round));
+        neighbours.push(Times::of(beside));
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    let growth = resident[2].saturating_sub(resident[0]);
-    assert!(growth <= GROWTH_BYTES_MAX, "{resident:?}");
-    times.sort_unstable();
-    let at = |share: usize| times[(times.len() - 1) * share / 100];
+    let growth = (2..ROUNDS).map(|round| resident[round].saturating_sub(resident[round - 1])).min();
+    let growth = growth.unwrap_or_default();
+    times.sort_by_key(|times| times.p99);
+    neighbours.sort_by_key(|times| times.p99);
     println!(
-        "{} cases, three rounds: median {:?}, p99 {:?}, longest {:?}; memory grew by {} KiB",
+        "{} cases, {ROUNDS} rounds, the best: {:?}, neighbours {:?}; memory grew by {} KiB a round",
         cases.len(),
-        at(50),
-        at(99),
-        at(100),
+        times[0],
+        neighbours[0],
         growth / 1024
     );
-    assert!(at(99) <= PATIENCE, "{:?}", at(99));
+    assert!(growth <= GROWTH_BYTES_MAX, "{resident:?}");
+    assert!(times[0].p99 <= PATIENCE, "{times:?}");
+    assert!(neighbours[0].p99 <= PATIENCE, "{neighbours:?}");
     assert_eq!(server.get("/job-service/v1/partitions/p/jobStats/count").await.text(), "1");
     assert_eq!(server.put("after", BODY).await.status, 201);
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "shown")]
+struct Times {
+    median: Duration,
+    p99: Duration,
+    longest: Duration,
+}
+
+impl Times {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let at = |share: usize| times[(times.len() - 1) * share / 100];
+        Self { median: at(50), p99: at(99), longest: at(100) }
+    }
 }
 
 #[test]

@@ -129,8 +129,19 @@ async fn what_the_type_does_not_take_is_refused() {
         ("ingest", "{\"folder\":\"a\",\"x\":1}", 400, format!("$: property 'x' {undefined}")),
         ("ingest", "{\"folder\":\"longer than 10\"}", 400, "must be at most 10 characters long".to_owned()),
         ("ingest", "{\"folder\":\"refuse\"}", 400, "ingest: error: this folder is not for us".to_owned()),
-        ("ingest", "{\"folder\":\"broken\"}", 500, "ingest: taskScript execution failed".to_owned()),
-        ("ingest", "{\"folder\":\"wrong\"}", 500, "ingest: Invalid taskScript:".to_owned()),
+        (
+            "ingest",
+            "{\"folder\":\"broken\"}",
+            400,
+            "ingest: taskScript execution failed: Can't compare 1 and true at line 2, column 49, which reads parameters.folder"
+                .to_owned(),
+        ),
+        (
+            "ingest",
+            "{\"folder\":\"wrong\"}",
+            400,
+            "ingest: Invalid taskScript:\n$: required property 'taskApiVersion' not found".to_owned(),
+        ),
         ("any thing", &large, 400, "parameters are 262146 bytes of JSON: at most 262144".to_owned()),
         ("any thing", &deep, 400, "parameters are nested too deeply: at most 64 levels".to_owned()),
     ] {

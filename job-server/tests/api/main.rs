@@ -9,6 +9,7 @@ mod browser;
 mod canaries;
 mod client;
 mod command_line;
+mod contract;
 mod corpus;
 mod create;
 mod document;
