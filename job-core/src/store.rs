@@ -206,12 +206,14 @@ pub struct StowedMessage {
 }
 
 /// What became of a [`StowedMessage`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum StowOutcome {
     /// It is kept, and published when the job is resumed; at once when the job is not paused any more.
     Stowed,
     /// The job is gone or finished: the message is of no more use.
     Dropped,
+    /// The job is stored in a way that makes no sense, for this reason; the message is not kept.
+    Damaged(String),
 }
 
 /// Which finished jobs to remove.
@@ -296,8 +298,9 @@ pub struct Connections {
 /// A store of jobs.
 ///
 /// Each call is one atomic step: it happens entirely or not at all, and once it has returned every later call on any
-/// handle of the store sees it. Calls on the same job happen in some order. Nothing crosses a partition except
-/// [`claim`](Self::claim), [`redispatch`](Self::redispatch), [`overview`](Self::overview) and [`prune`](Self::prune).
+/// handle of the store sees it. Calls on the same job happen in some order. One job affects another only within their
+/// partition; only [`claim`](Self::claim), [`redispatch`](Self::redispatch), [`prune`](Self::prune),
+/// [`overview`](Self::overview) and [`suspended_partitions`](Self::suspended_partitions) look at more than one.
 #[async_trait]
 pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// Stores jobs.
@@ -342,13 +345,14 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// *Contract.* The status follows [`transition`](crate::transition). With it, in the same step: a cancelled job
     /// loses its outbox entries and its progress, and keeps its percentage and failures; a paused job's entries are
     /// held, and a resumed job's are free; a deleted job loses everything, while jobs that wait for it go on waiting for
-    /// a job of that id.
+    /// a job of that id. A job whose stored data make no sense can be deleted, and nothing else.
     ///
     /// A redispatch changes nothing that the job shows. As [`JobState::redispatch`](crate::recording::JobState::redispatch)
     /// says, the first task message of a job that was dispatched is an outbox entry again, due at once and held while
     /// the job is paused, with the content it had the first time; so is its id. For that the task is kept until the job is
     /// completed or cancelled. A job whose first message is in the outbox is left alone; kept messages of a paused job
-    /// do not count, since they need not be its first.
+    /// do not count, since they need not be its first. A suspension that the job was
+    /// [accepted with](AcceptedJob::suspended) had ended when the message was first taken, and does not come back.
     ///
     /// *Errors.* Transient when the store cannot be reached; calling again is safe. *Cancel safety.* As
     /// [`create`](Self::create).
@@ -356,7 +360,7 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
 
     /// Applies an action to selected jobs, in id order, beginning behind `after`, visiting at most `limit` selected jobs.
     ///
-    /// *Contract.* Each job as [`act`](Self::act) does; a job whose status does not allow the action is passed over.
+    /// *Contract.* Each job as [`act`](Self::act) does; a job to which the action cannot be applied is passed over.
     /// `changed` counts the jobs that changed. Following `next` to its end visits every job that is selected throughout.
     ///
     /// *Errors.* Transient when the store cannot be reached. *Cancel safety.* As [`create`](Self::create).
@@ -422,7 +426,8 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// Keeps messages of paused jobs.
     ///
     /// *Contract.* One outcome per message, in order. A kept message becomes an outbox entry that is held while the job
-    /// is paused and due at once otherwise.
+    /// is paused and due at once otherwise. A job whose stored data make no sense does not keep the messages of others
+    /// from being kept.
     ///
     /// *Errors.* Transient when the store cannot be reached; calling again may keep a message twice.
     /// *Cancel safety.* As [`create`](Self::create).
@@ -485,8 +490,10 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// *Errors.* Transient when the store cannot be reached. *Cancel safety.* As [`create`](Self::create).
     async fn verify(&self, request: &VerifyRequest) -> Result<Vec<Drift>>;
 
-    /// Reads what an operator watches. *Contract.* Never writes; its cost does not depend on the number of jobs. The counts
-    /// of entries and their age are exact up to [`OVERVIEW_ENTRIES_MAX`] entries, and at least that beyond.
+    /// Reads what an operator watches. *Contract.* Never writes; its cost does not depend on the number of jobs, nor on
+    /// how many of them are held back. The counts of entries and their age are exact while no more than
+    /// [`OVERVIEW_ENTRIES_MAX`] entries are due, and no more than that on lease or to be tried again; beyond, they are of
+    /// a part. Jobs whose status makes no sense are left out.
     ///
     /// *Errors.* Transient when the store cannot be reached. *Cancel safety.* Safe.
     async fn overview(&self, now: Timestamp) -> Result<Overview>;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::error::ErrorKind;
 use crate::gather::{BatchLimits, next_batch};
 use crate::id::JobTaskId;
 use crate::message::{MESSAGE_VERSION, TaskMessage, TaskStatus, set_aside};
@@ -41,7 +42,7 @@ impl StowerSettings {
     }
 }
 
-/// Counts of what a stower has done, for tests.
+/// Counts of what a stower has done, for metrics and tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StowerCounts {
     /// Messages that the store keeps.
@@ -116,71 +117,143 @@ impl Stower {
     /// Whether the batch could be dealt with.
     #[tracing::instrument(level = "debug", name = "stow", skip_all, fields(deliveries = batch.len()))]
     async fn stow(&self, batch: Vec<Delivery>) -> bool {
-        let (mut wanted, mut messages, mut unwanted, mut answers) = (vec![], vec![], vec![], vec![]);
-        for delivery in batch {
-            match stowable(&delivery) {
+        let (mut fates, mut messages, mut places) = (Vec::with_capacity(batch.len()), vec![], vec![]);
+        for (place, delivery) in batch.iter().enumerate() {
+            fates.push(match stowable(delivery) {
                 Ok(message) => {
                     messages.push(message);
-                    wanted.push(delivery);
+                    places.push(place);
+                    Fate::Again
                 }
-                Err(reason) => {
-                    tracing::warn!(queue.name = self.settings.queue, reason, "a message cannot be stowed");
-                    answers.push(answer(&delivery, &reason, &self.settings.error_queue));
-                    unwanted.push(delivery);
-                }
-            }
+                Err(reason) => Fate::Refused(reason),
+            });
         }
-        let (kept, refused) = (messages.len(), answers.len());
-        let stowed = self.keep(messages).await;
-        settle(wanted, stowed.is_some()).await;
-        let answered = self.publish(answers).await;
-        settle(unwanted, answered).await;
-        telemetry::stowed(if stowed.is_some() { kept } else { 0 }, if answered { refused } else { 0 });
-        self.counts.send_modify(|counts| {
-            for outcome in stowed.iter().flatten() {
-                match outcome {
-                    StowOutcome::Stowed => counts.kept += 1,
-                    StowOutcome::Dropped => counts.dropped += 1,
+        for (place, fate) in places.into_iter().zip(self.keep(&messages).await) {
+            fates[place] = fate;
+        }
+        self.answer(&batch, &mut fates).await;
+        let mut counts = StowerCounts::default();
+        let (mut done, mut undone) = (vec![], vec![]);
+        for (delivery, fate) in batch.into_iter().zip(fates) {
+            match fate {
+                Fate::Kept => counts.kept += 1,
+                Fate::Dropped => counts.dropped += 1,
+                Fate::Refused(_) => counts.refused += 1,
+                Fate::Again => {
+                    undone.push(delivery);
+                    continue;
                 }
             }
-            counts.refused += if answered { refused as u64 } else { 0 };
+            done.push(delivery);
+        }
+        let is_done = undone.is_empty();
+        settle(done, Settlement::Ack).await;
+        settle(undone, Settlement::Requeue).await;
+        telemetry::stowed(counts);
+        self.counts.send_modify(|all| {
+            all.kept += counts.kept;
+            all.dropped += counts.dropped;
+            all.refused += counts.refused;
         });
-        stowed.is_some() && answered
+        is_done
     }
 
-    /// What became of each; none when the store does not answer.
-    async fn keep(&self, messages: Vec<StowedMessage>) -> Option<Vec<StowOutcome>> {
-        if messages.is_empty() {
-            return Some(Vec::new());
+    /// Keeps all messages in one step; one fate each. When the store refuses the step for good, halves find the messages
+    /// that it refuses, and the others are kept.
+    async fn keep(&self, messages: &[StowedMessage]) -> Vec<Fate> {
+        let mut fates = Vec::with_capacity(messages.len());
+        let mut parts = vec![messages];
+        while let Some(part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            match self.store.stow(part.to_vec(), self.clock.now()).await {
+                Ok(outcomes) => {
+                    self.signals.wake_dispatcher();
+                    fates.extend(outcomes.into_iter().map(Fate::from));
+                }
+                // A store that lets nobody in has said nothing about these messages.
+                Err(error) if error.is_transient() || error.kind() == ErrorKind::Unavailable => {
+                    tracing::warn!(%error, messages = part.len(), "messages of paused jobs could not be stowed and are handed back");
+                    fates.resize(fates.len() + part.len(), Fate::Again);
+                }
+                Err(error) if part.len() == 1 => {
+                    tracing::error!(%error, "the store refuses a message of a paused job");
+                    fates.push(Fate::Refused(not_kept(error.message())));
+                }
+                Err(_) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+            }
         }
-        match self.store.stow(messages, self.clock.now()).await {
+        fates
+    }
+
+    /// Tells the error queue why messages are refused; one for which that does not work out comes again.
+    async fn answer(&self, batch: &[Delivery], fates: &mut [Fate]) {
+        let (mut refused, mut answers) = (vec![], vec![]);
+        for (delivery, fate) in batch.iter().zip(fates) {
+            if let Fate::Refused(reason) = &*fate {
+                tracing::warn!(queue.name = self.settings.queue, reason, "a message cannot be stowed");
+                answers.push(answer(delivery, reason, &self.settings.error_queue));
+                refused.push(fate);
+            }
+        }
+        if answers.is_empty() {
+            return;
+        }
+        match self.queue.publish(answers).await {
             Ok(outcomes) => {
-                self.signals.wake_dispatcher();
-                Some(outcomes)
+                for (fate, outcome) in refused.into_iter().zip(outcomes) {
+                    if outcome != PublishOutcome::Confirmed {
+                        tracing::warn!(
+                            ?outcome,
+                            "the answer to a message that cannot be stowed was not taken"
+                        );
+                        *fate = Fate::Again;
+                    }
+                }
             }
             Err(error) => {
-                tracing::warn!(%error, "messages of paused jobs could not be stowed and are handed back");
-                None
+                tracing::warn!(%error, "messages that cannot be stowed could not be answered");
+                refused.into_iter().for_each(|fate| *fate = Fate::Again);
             }
         }
-    }
-
-    async fn publish(&self, answers: Vec<Publication>) -> bool {
-        if answers.is_empty() {
-            return true;
-        }
-        let outcomes = self.queue.publish(answers).await;
-        outcomes.is_ok_and(|outcomes| outcomes.iter().all(|outcome| *outcome == PublishOutcome::Confirmed))
     }
 }
 
-async fn settle(deliveries: Vec<Delivery>, done: bool) {
-    let settlement = if done { Settlement::Ack } else { Settlement::Requeue };
+/// What becomes of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Dropped,
+    /// It is answered with the reason.
+    Refused(String),
+    /// It could not be dealt with, and is handed back.
+    Again,
+}
+
+impl From<StowOutcome> for Fate {
+    fn from(outcome: StowOutcome) -> Self {
+        match outcome {
+            StowOutcome::Stowed => Self::Kept,
+            StowOutcome::Dropped => Self::Dropped,
+            StowOutcome::Damaged(reason) => Self::Refused(not_kept(&reason)),
+        }
+    }
+}
+
+/// Messaging contract §6.2.
+fn not_kept(reason: &str) -> String {
+    format!("Unable to stow task(s). Failed to write to database. {reason}")
+}
+
+async fn settle(deliveries: Vec<Delivery>, settlement: Settlement) {
     if let Err(error) = Delivery::settle_all(deliveries, settlement).await {
         tracing::warn!(%error, "deliveries could not be settled");
     }
 }
-
 /// Messaging contract §6.2: the texts are its own, but for the details.
 fn stowable(delivery: &Delivery) -> Result<StowedMessage, String> {
     let message = TaskMessage::decode(&delivery.body)

@@ -1,4 +1,5 @@
-//! What the engine tells whoever watches it: numbers, through the `metrics` facade, once per batch and never per report.
+//! What the engine tells whoever watches it: numbers, through the `metrics` facade, once per batch and not per report,
+//! but for reports that are refused, of which there should be none.
 //!
 //! An application that installs a recorder receives them; without one they cost next to nothing. Their names and meanings
 //! are in `docs/operations.md`.
@@ -10,6 +11,7 @@ use metrics::{counter, histogram};
 use crate::queue::PublishOutcome;
 use crate::recording::RecordOutcome;
 use crate::store::Recorded;
+use crate::stower::StowerCounts;
 
 /// Why something on the tracking queue was set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,10 +91,11 @@ pub(crate) fn dispatched(outcomes: &[PublishOutcome]) {
 }
 
 /// A stower's batch is settled.
-pub(crate) fn stowed(stowed: usize, refused: usize) {
-    for (outcome, count) in [("stowed", stowed), ("refused", refused)] {
+pub(crate) fn stowed(batch: StowerCounts) {
+    let StowerCounts { kept, dropped, refused } = batch;
+    for (outcome, count) in [("stowed", kept), ("dropped", dropped), ("refused", refused)] {
         if count > 0 {
-            counter!("job_service_stowed_messages_total", "outcome" => outcome).increment(count as u64);
+            counter!("job_service_stowed_messages_total", "outcome" => outcome).increment(count);
         }
     }
 }

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use job_core::query::Selection;
+use job_core::recording::JobState;
 use job_core::store::{Action, ActionOutcome, BulkOutcome};
 use job_core::{Event, JobId, JobKey, PartitionId, Result, Timestamp, Transition};
 use sqlx::PgConnection;
 
-use crate::job_rows::{self, CountChanges, JobRow, Lock};
+use crate::job_rows::{self, DamagedRow, JobRow, Lock, Locked};
 use crate::list;
+use crate::removal::{self, Leaving};
 use crate::step::{Form, Step, Trouble};
-use crate::{dependents, outbox_rows, progress_rows, removal};
+use crate::{dependents, outbox_rows, progress_rows};
 
 pub(crate) struct Act<'a> {
     pub(crate) job: &'a JobKey,
@@ -27,8 +29,11 @@ impl Step for Act<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<ActionOutcome, Trouble> {
         let keys = BTreeSet::from([self.job.clone()]);
-        let mut rows = job_rows::lock(connection, &keys, Lock::InOrder).await?.whole()?;
-        let outcomes = apply(connection, &mut rows, self.action, self.now).await?;
+        let jobs = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let Acted { outcomes, damaged } = apply(connection, jobs, self.action, self.now).await?;
+        if let Some(row) = damaged.into_iter().next() {
+            return Err(row.error.into());
+        }
         Ok(outcomes.into_iter().next().unwrap_or(ActionOutcome::NotFound))
     }
 }
@@ -57,34 +62,79 @@ impl Step for ActOnSelected<'_> {
         let next = if is_last { None } else { ids.last().cloned() };
         let keys: BTreeSet<JobKey> =
             ids.into_iter().map(|id| JobKey::new(self.partition.clone(), id)).collect();
-        let locked = job_rows::lock(connection, &keys, Lock::InOrder).await?.readable();
+        let mut jobs = job_rows::lock(connection, &keys, Lock::InOrder).await?;
         // A job may have changed between the look and the lock; what it is now decides.
-        let selected = list::still_selected(connection, self.partition, self.selection, &locked).await?;
-        let mut rows: Vec<JobRow> = locked.into_iter().filter(|row| selected.contains(&row.job_no)).collect();
-        let outcomes = apply(connection, &mut rows, self.action, self.now).await?;
-        let changed = outcomes.iter().filter(|outcome| **outcome == ActionOutcome::Applied).count();
-        Ok(BulkOutcome { changed: changed as u64, next })
+        let selected = list::still_selected(connection, self.partition, self.selection, &jobs).await?;
+        jobs.rows.retain(|row| selected.contains(&row.job_no));
+        jobs.damaged.retain(|row| selected.contains(&row.job_no));
+        let acted = apply(connection, jobs, self.action, self.now).await?;
+        Ok(BulkOutcome { changed: acted.passing_over_damaged(), next })
     }
 }
 
-/// Applies `action` to locked jobs; one outcome each.
+/// What became of locked jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Acted {
+    /// One for each job that the action could be applied to.
+    outcomes: Vec<ActionOutcome>,
+    /// Jobs that make too little sense for it.
+    damaged: Vec<DamagedRow>,
+}
+
+impl Acted {
+    /// How many changed.
+    pub(crate) fn passing_over_damaged(&self) -> u64 {
+        self.damaged.iter().for_each(DamagedRow::passed_over);
+        self.outcomes.iter().filter(|outcome| **outcome == ActionOutcome::Applied).count() as u64
+    }
+}
+
+/// Applies `action` to locked jobs.
 pub(crate) async fn apply(
     connection: &mut PgConnection,
-    rows: &mut [JobRow],
+    jobs: Locked,
     action: Action,
     now: Timestamp,
+) -> Result<Acted, Trouble> {
+    let event: fn(&JobState) -> Event = match action {
+        Action::Delete => return delete(connection, &jobs).await,
+        Action::Redispatch => {
+            let outcomes = redispatch(connection, &jobs.rows, now).await?;
+            return Ok(Acted { outcomes, damaged: jobs.damaged });
+        }
+        Action::Cancel => |_| Event::Cancel,
+        Action::Pause => |_| Event::Pause,
+        Action::Resume => |state| Event::Resume { dispatched: state.is_dispatched() },
+    };
+    let Locked { mut rows, damaged } = jobs;
+    let outcomes = change(connection, &mut rows, event, now).await?;
+    Ok(Acted { outcomes, damaged })
+}
+
+/// A job need not make sense to be removed.
+async fn delete(connection: &mut PgConnection, jobs: &Locked) -> Result<Acted, Trouble> {
+    let readable = jobs.rows.iter().map(Leaving::from);
+    let leaving: Vec<Leaving<'_>> = readable.chain(jobs.damaged.iter().map(Leaving::from)).collect();
+    removal::remove(connection, &leaving).await?;
+    Ok(Acted { outcomes: vec![ActionOutcome::Applied; leaving.len()], damaged: Vec::new() })
+}
+
+/// Lets `event` happen to locked jobs; one outcome each.
+async fn change(
+    connection: &mut PgConnection,
+    rows: &mut [JobRow],
+    event: fn(&JobState) -> Event,
+    now: Timestamp,
 ) -> Result<Vec<ActionOutcome>, Trouble> {
-    if action == Action::Delete {
-        let mut counts = CountChanges::default();
-        let rows: Vec<&JobRow> = rows.iter().collect();
-        removal::remove(connection, &rows, &mut counts).await?;
-        counts.write(connection).await?;
-        return Ok(vec![ActionOutcome::Applied; rows.len()]);
-    }
-    if action == Action::Redispatch {
-        return redispatch(connection, rows, now).await;
-    }
-    let outcomes: Vec<ActionOutcome> = rows.iter_mut().map(|row| transition(row, action, now)).collect();
+    let outcome = |row: &mut JobRow| {
+        let event = event(&row.state);
+        match row.state.apply(event, now) {
+            Transition::To(_) => ActionOutcome::Applied,
+            Transition::Stay | Transition::Ignore => ActionOutcome::Unchanged,
+            Transition::Refuse(refusal) => ActionOutcome::Refused(refusal),
+        }
+    };
+    let outcomes: Vec<ActionOutcome> = rows.iter_mut().map(outcome).collect();
     let mut changed: Vec<&mut JobRow> = rows
         .iter_mut()
         .zip(&outcomes)
@@ -120,19 +170,6 @@ async fn redispatch(
     }
     outbox_rows::put_back(connection, &lost, now).await?;
     Ok(outcomes)
-}
-
-fn transition(row: &mut JobRow, action: Action, now: Timestamp) -> ActionOutcome {
-    let event = match action {
-        Action::Cancel | Action::Delete | Action::Redispatch => Event::Cancel,
-        Action::Pause => Event::Pause,
-        Action::Resume => Event::Resume { dispatched: row.state.is_dispatched() },
-    };
-    match row.state.apply(event, now) {
-        Transition::To(_) => ActionOutcome::Applied,
-        Transition::Stay | Transition::Ignore => ActionOutcome::Unchanged,
-        Transition::Refuse(refusal) => ActionOutcome::Refused(refusal),
-    }
 }
 
 /// Makes what belongs to jobs follow their new status.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use job_core::progress::Percentage;
 use job_core::recording::JobState;
-use job_core::{Error, JobKey, JobStatus, SubtaskCounts, Timestamp};
+use job_core::{Error, JobKey, SubtaskCounts, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
@@ -45,6 +45,16 @@ impl JobRow {
             && self.has_progress_rows == self.had_progress_rows
             && !self.needs_whole_write
     }
+}
+
+/// A job whose row is locked and cannot be read.
+#[derive(Debug)]
+pub(crate) struct DamagedRow {
+    pub(crate) key: JobKey,
+    pub(crate) job_no: i64,
+    /// As it is stored, whether it makes sense or not.
+    pub(crate) status: i16,
+    pub(crate) error: Error,
 }
 
 /// What to do about a row that somebody else has locked.
@@ -91,28 +101,24 @@ macro_rules! count {
     };
 }
 
+impl DamagedRow {
+    pub(crate) fn passed_over(&self) {
+        let Self { key, error, .. } = self;
+        tracing::error!(job.partition = %key.partition, job.id = %key.job, %error, "a damaged job is passed over");
+    }
+}
+
 /// Jobs that are locked.
 #[derive(Debug, Default)]
 pub(crate) struct Locked {
     pub(crate) rows: Vec<JobRow>,
-    /// Jobs that are there and cannot be read, with what is wrong.
-    pub(crate) damaged: Vec<(JobKey, Error)>,
+    pub(crate) damaged: Vec<DamagedRow>,
 }
 
 impl Locked {
-    /// All rows, or what is wrong with one of them: for calls that have no other way to tell.
-    pub(crate) fn whole(self) -> Result<Vec<JobRow>, Trouble> {
-        match self.damaged.into_iter().next() {
-            None => Ok(self.rows),
-            Some((_, error)) => Err(error.into()),
-        }
-    }
-
     /// The rows that can be read: one that cannot keeps none of them from going on.
     pub(crate) fn readable(self) -> Vec<JobRow> {
-        for (key, error) in &self.damaged {
-            tracing::error!(job.partition = %key.partition, job.id = %key.job, %error, "a damaged job is passed over");
-        }
+        self.damaged.iter().for_each(DamagedRow::passed_over);
         self.rows
     }
 }
@@ -140,7 +146,12 @@ pub(crate) async fn lock(
         let key = ordered[place as usize - 1];
         match decode(key.clone(), row) {
             Ok(row) => locked.rows.push(row),
-            Err(Trouble::Job(error)) => locked.damaged.push((key.clone(), error)),
+            Err(Trouble::Job(error)) => locked.damaged.push(DamagedRow {
+                key: key.clone(),
+                job_no: row.try_get(1)?,
+                status: row.try_get(10)?,
+                error,
+            }),
             Err(trouble) => return Err(trouble),
         }
     }
@@ -323,14 +334,14 @@ async fn write_whole(
 pub(crate) struct CountChanges(BTreeMap<(String, i16), i64>);
 
 impl CountChanges {
-    pub(crate) fn add(&mut self, key: &JobKey, status: JobStatus, jobs: i64) {
-        *self.0.entry((key.partition.as_str().to_owned(), status_code::code(status))).or_default() += jobs;
+    pub(crate) fn add(&mut self, key: &JobKey, status: i16, jobs: i64) {
+        *self.0.entry((key.partition.as_str().to_owned(), status)).or_default() += jobs;
     }
 
     fn moved(&mut self, row: &JobRow) {
         if row.before.status != row.state.status {
-            self.add(&row.key, row.before.status, -1);
-            self.add(&row.key, row.state.status, 1);
+            self.add(&row.key, status_code::code(row.before.status), -1);
+            self.add(&row.key, status_code::code(row.state.status), 1);
         }
     }
 

@@ -27,20 +27,43 @@ impl Step for Glance {
         .await?;
         for row in &counts {
             let count: i64 = row.try_get(1)?;
-            overview.jobs.insert(status_code::status(row.try_get(0)?)?, count.unsigned_abs());
+            match status_code::status(row.try_get(0)?) {
+                Ok(status) => drop(overview.jobs.insert(status, count.unsigned_abs())),
+                Err(error) => tracing::error!(%error, jobs = count, "damaged jobs are not counted"),
+            }
         }
-        // Each half follows one of the two indexes that know nothing of entries which are held or wait.
+        // What is not parked is found by skipping from partition to partition, past those that are suspended; of what is
+        // parked so much is looked at, whatever it is.
         let entries = sqlx::query(
-            "SELECT count(*), count(*) FILTER (WHERE attempts > 0), min(due_at) FROM (
-                 (SELECT due_at, attempts FROM outbox
-                  WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended
-                    AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = outbox.partition_id)
+            "WITH RECURSIVE partition AS (
+                 SELECT (SELECT min(partition_id) FROM outbox
+                         WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended) AS id
+                 UNION ALL
+                 SELECT (SELECT min(partition_id) FROM outbox
+                         WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+                           AND partition_id > p.id)
+                 FROM partition p WHERE p.id IS NOT NULL
+             ), free AS MATERIALIZED (
+                 SELECT p.id FROM partition p
+                 WHERE p.id IS NOT NULL
+                   AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = p.id)
+             )
+             SELECT count(*), count(*) FILTER (WHERE attempts > 0), min(due_at) FROM (
+                 (SELECT o.due_at, o.attempts FROM free
+                  CROSS JOIN LATERAL (
+                      SELECT due_at, attempts FROM outbox
+                      WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended
+                        AND outbox.partition_id = free.id
+                      ORDER BY due_at LIMIT $2
+                  ) o
                   LIMIT $2)
                  UNION ALL
-                 (SELECT due_at, attempts FROM outbox
-                  WHERE parked_until IS NOT NULL AND due_at <= $1 AND NOT held AND NOT suspended
-                    AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = outbox.partition_id)
-                  LIMIT $2)
+                 (SELECT o.due_at, o.attempts FROM (
+                      SELECT partition_id, due_at, attempts, held, suspended FROM outbox
+                      WHERE parked_until IS NOT NULL ORDER BY parked_until LIMIT $2
+                  ) o
+                  WHERE o.due_at <= $1 AND NOT o.held AND NOT o.suspended
+                    AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = o.partition_id))
              ) due",
         )
         .bind(self.now.as_millis())

@@ -7,8 +7,8 @@ use job_core::store::PruneRequest;
 use job_core::{JobKey, JobStatus, Result};
 use sqlx::{PgConnection, Row};
 
-use crate::job_rows::{self, CountChanges, JobRow, Lock};
-use crate::removal;
+use crate::job_rows::{self, JobRow, Lock};
+use crate::removal::{self, Leaving};
 use crate::status_code;
 use crate::step::{Form, Step, Trouble};
 
@@ -28,10 +28,8 @@ impl Step for Prune<'_> {
             self.statuses().contains(&row.state.status)
                 && row.state.finish_time.is_some_and(|time| time < self.0.finished_before)
         };
-        let rows: Vec<&JobRow> = locked.iter().filter(goes).collect();
-        let mut counts = CountChanges::default();
-        removal::remove(connection, &rows, &mut counts).await?;
-        counts.write(connection).await?;
+        let rows: Vec<Leaving<'_>> = locked.iter().filter(goes).map(Leaving::from).collect();
+        removal::remove(connection, &rows).await?;
         // Fewer than the limit would say that none is left.
         if rows.len() < keys.len() {
             return Err(Trouble::Again);

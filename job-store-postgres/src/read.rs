@@ -17,12 +17,12 @@ use crate::step::{Form, Step, Trouble};
 
 const _: () = assert!(FAILURES_SHOWN_MAX == 100, "the limit in the statement below is written out");
 
-/// The columns that [`job`] reads, for every row of `j`. What most jobs do not have is looked for only where a column of
+/// These columns of `k`, and those that [`job`] reads, for every row of `j`. What most jobs do not have is looked for only where a column of
 /// `job` says that there may be some.
 macro_rules! select_jobs {
-    ($($from:expr),+) => {
+    ($columns:literal, $($from:expr),+) => {
         concat!(
-            "SELECT k.place, j.*, d.*, f.*, b.*, o.* FROM ", $($from),+, "
+            "SELECT ", $columns, ", j.*, d.*, f.*, b.*, o.* FROM ", $($from),+, "
              CROSS JOIN LATERAL (
                  SELECT partition_id, job_id, job_no, create_time, last_update_time, start_time, finish_time,
                         percentage, failure_count, status, has_prerequisites, subtasks_total, subtasks_completed,
@@ -119,6 +119,15 @@ pub(crate) fn id(id: &str) -> Option<JobId> {
         .ok()
 }
 
+/// As [`id`], for a job of any partition.
+pub(crate) fn key(partition: &str, id: &str) -> Option<JobKey> {
+    JobKey::parse(partition, id)
+        .inspect_err(|error| {
+            tracing::error!(job.partition = partition, job.id = id, %error, "a job with an impossible key is passed over");
+        })
+        .ok()
+}
+
 pub(crate) fn labels(json: Option<&str>) -> Result<Labels, Error> {
     json.map_or_else(|| Ok(Labels::new()), serde_json::from_str)
         .map_err(|error| Error::new(ErrorKind::Corrupt, "stored labels make no sense").with_source(error))
@@ -190,7 +199,7 @@ impl Step for Get<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Self::Output, Trouble> {
         let (partitions, ids) = columns(self.0);
-        let rows = sqlx::query(select_jobs!(keys_by_place!()))
+        let rows = sqlx::query(select_jobs!("k.place", keys_by_place!()))
             .bind(partitions)
             .bind(ids)
             .fetch_all(connection)

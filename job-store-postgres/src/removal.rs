@@ -2,32 +2,69 @@
 
 use std::collections::BTreeMap;
 
-use job_core::Labels;
+use job_core::JobKey;
 use sqlx::{PgConnection, Row};
 
-use crate::job_rows::{CountChanges, JobRow};
+use crate::job_rows::{CountChanges, DamagedRow, JobRow};
+use crate::status_code;
 use crate::step::Trouble;
 use crate::{dependents, outbox_rows, progress_rows, read};
 
-/// Removes locked jobs; the counts are the caller's to write.
-pub(crate) async fn remove(
-    connection: &mut PgConnection,
-    rows: &[&JobRow],
-    counts: &mut CountChanges,
-) -> Result<(), Trouble> {
+/// What has to be known of a locked job to remove it, and what there may be of it elsewhere.
+pub(crate) struct Leaving<'a> {
+    key: &'a JobKey,
+    job_no: i64,
+    status: i16,
+    has_prerequisites: bool,
+    has_entries: bool,
+    has_progress_rows: bool,
+    has_failures: bool,
+}
+
+impl<'a> From<&'a JobRow> for Leaving<'a> {
+    fn from(row: &'a JobRow) -> Self {
+        Self {
+            key: &row.key,
+            job_no: row.job_no,
+            status: status_code::code(row.before.status),
+            has_prerequisites: row.has_prerequisites,
+            has_entries: !row.state.status.is_finished(),
+            has_progress_rows: row.has_progress_rows,
+            has_failures: row.failure_count > 0,
+        }
+    }
+}
+
+/// There may be anything of a job that makes no sense.
+impl<'a> From<&'a DamagedRow> for Leaving<'a> {
+    fn from(row: &'a DamagedRow) -> Self {
+        Self {
+            key: &row.key,
+            job_no: row.job_no,
+            status: row.status,
+            has_prerequisites: true,
+            has_entries: true,
+            has_progress_rows: true,
+            has_failures: true,
+        }
+    }
+}
+
+/// Removes locked jobs, and counts them no more.
+pub(crate) async fn remove(connection: &mut PgConnection, rows: &[Leaving<'_>]) -> Result<(), Trouble> {
     if rows.is_empty() {
         return Ok(());
     }
     let mut partitions: Vec<&str> = rows.iter().map(|row| row.key.partition.as_str()).collect();
     partitions.sort_unstable();
     partitions.dedup();
-    let numbers = |wanted: fn(&JobRow) -> bool| -> Vec<i64> {
+    let numbers = |wanted: fn(&Leaving<'_>) -> bool| -> Vec<i64> {
         rows.iter().filter(|row| wanted(row)).map(|row| row.job_no).collect()
     };
     dependents::forget_prerequisites(connection, &partitions, &numbers(|row| row.has_prerequisites)).await?;
-    outbox_rows::remove(connection, &partitions, &numbers(|row| !row.state.status.is_finished())).await?;
+    outbox_rows::remove(connection, &partitions, &numbers(|row| row.has_entries)).await?;
     progress_rows::remove_all(connection, &partitions, &numbers(|row| row.has_progress_rows)).await?;
-    remove_failures(connection, &partitions, &numbers(|row| row.failure_count > 0)).await?;
+    remove_failures(connection, &partitions, &numbers(|row| row.has_failures)).await?;
     remove_details(connection, &partitions, &numbers(|_| true)).await?;
     sqlx::query(
         "DELETE FROM job WHERE ctid = ANY(ARRAY(
@@ -38,9 +75,11 @@ pub(crate) async fn remove(
     )
     .bind(rows.iter().map(|row| row.key.partition.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.key.job.as_str()).collect::<Vec<_>>())
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    rows.iter().for_each(|row| counts.add(&row.key, row.before.status, -1));
+    let mut counts = CountChanges::default();
+    rows.iter().for_each(|row| counts.add(row.key, row.status, -1));
+    counts.write(connection).await?;
     Ok(())
 }
 
@@ -75,9 +114,20 @@ async fn remove_details(
     .await?;
     let mut labels: BTreeMap<(&str, String, i64, i64), ()> = BTreeMap::new();
     for detail in &details {
-        let of_job: Labels = read::labels(detail.try_get(3)?)?;
-        for key in of_job.into_keys() {
-            labels.insert((detail.try_get(0)?, key, detail.try_get(2)?, detail.try_get(1)?), ());
+        let (partition, job_no) = (detail.try_get(0)?, detail.try_get(1)?);
+        match read::labels(detail.try_get(3)?) {
+            Ok(of_job) => {
+                let create_time = detail.try_get(2)?;
+                labels.extend(of_job.into_keys().map(|key| ((partition, key, create_time, job_no), ())));
+            }
+            // Then the rows are looked for, which takes longer.
+            Err(_) => {
+                sqlx::query("DELETE FROM job_label WHERE partition_id = $1 AND job_no = $2")
+                    .bind::<&str>(partition)
+                    .bind::<i64>(job_no)
+                    .execute(&mut *connection)
+                    .await?;
+            }
         }
     }
     if labels.is_empty() {

@@ -117,8 +117,8 @@ async fn attempt<S: Step>(pool: &PgPool, step: &mut S) -> Result<S::Output, Trou
         }
         return result;
     }
-    let mut transaction = Transaction::begin(pool, step.opening()).await?;
-    match step.run(&mut transaction.connection).await {
+    let mut transaction = Transaction::on(pool.acquire().await?);
+    match transaction.run(step).await {
         Ok(output) => {
             transaction.end("COMMIT").await?;
             Ok(output)
@@ -145,17 +145,16 @@ struct Transaction {
 }
 
 impl Transaction {
-    async fn begin(pool: &PgPool, opening: Cow<'static, str>) -> Result<Self, sqlx::Error> {
-        // Open from before the first word is sent: after it, nobody knows what the server has heard.
-        let mut transaction = Self { connection: pool.acquire().await?, is_open: true };
+    /// Open from before the first word is sent: after it, nobody knows what the server has heard.
+    fn on(connection: PoolConnection<Postgres>) -> Self {
+        Self { connection, is_open: true }
+    }
+
+    /// Everything between the beginning and the end, an opening that does some of the work included.
+    async fn run<S: Step>(&mut self, step: &mut S) -> Result<S::Output, Trouble> {
         // Checked: an opening is made of fixed text and of numbers.
-        match transaction.connection.execute(sqlx::raw_sql(AssertSqlSafe(opening))).await {
-            Ok(_) => Ok(transaction),
-            Err(cause) => {
-                let _ = transaction.end("ROLLBACK").await;
-                Err(cause)
-            }
-        }
+        self.connection.execute(sqlx::raw_sql(AssertSqlSafe(step.opening()))).await?;
+        step.run(&mut self.connection).await
     }
 
     async fn end(mut self, how: &'static str) -> Result<(), sqlx::Error> {

@@ -289,7 +289,6 @@ impl JobStore for PostgresStore {
         verify::verify(&self.runner(), request).await
     }
 
-    /// One attempt, so that trouble is seen while other calls still hope.
     async fn overview(&self, now: Timestamp) -> Result<Overview> {
         let mut overview = self.runner().run(Glance { now }).await?;
         let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
@@ -298,6 +297,7 @@ impl JobStore for PostgresStore {
         Ok(overview)
     }
 
+    /// One attempt, so that trouble is seen while other calls still hope.
     async fn ping(&self) -> Result<()> {
         let once = Runner { retry_limit: std::time::Duration::ZERO, ..self.runner() };
         once.run(Ping).await

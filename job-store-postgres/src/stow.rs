@@ -7,7 +7,7 @@ use job_core::store::{StowOutcome, StowedMessage};
 use job_core::{Error, ErrorKind, JobKey, Result, Timestamp};
 use sqlx::PgConnection;
 
-use crate::job_rows::{self, JobRow, Lock};
+use crate::job_rows::{self, JobRow, Lock, Locked};
 use crate::step::{Form, Step, Trouble};
 
 pub(crate) struct Stow<'a> {
@@ -26,8 +26,9 @@ impl Step for Stow<'_> {
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<StowOutcome>, Trouble> {
         let keys: BTreeSet<JobKey> = self.messages.iter().map(|message| message.job.clone()).collect();
         // Locked, so that no job is resumed between the look at its status and the entry.
-        let rows = job_rows::lock(connection, &keys, Lock::InOrder).await?.whole()?;
+        let Locked { rows, damaged } = job_rows::lock(connection, &keys, Lock::InOrder).await?;
         let rows: HashMap<&JobKey, &JobRow> = rows.iter().map(|row| (&row.key, row)).collect();
+        let damaged: HashMap<&JobKey, &Error> = damaged.iter().map(|row| (&row.key, &row.error)).collect();
         let live = |message: &StowedMessage| {
             rows.get(&message.job).copied().filter(|row| !row.state.status.is_finished())
         };
@@ -38,8 +39,11 @@ impl Step for Stow<'_> {
             .filter_map(|(message, number)| Some((message, *number, live(message)?)))
             .collect();
         self.insert(connection, &kept).await?;
-        let outcome =
-            |message| if live(message).is_some() { StowOutcome::Stowed } else { StowOutcome::Dropped };
+        let outcome = |message: &StowedMessage| match damaged.get(&message.job) {
+            Some(error) => StowOutcome::Damaged(error.message().to_owned()),
+            None if live(message).is_some() => StowOutcome::Stowed,
+            None => StowOutcome::Dropped,
+        };
         Ok(self.messages.iter().map(outcome).collect())
     }
 }

@@ -44,10 +44,14 @@ impl Step for Suspend<'_> {
                     .bind(partition)
                     .execute(&mut *connection)
                     .await?;
-                sqlx::query("UPDATE outbox SET suspended = false WHERE partition_id = $1 AND suspended")
-                    .bind(partition)
-                    .execute(connection)
-                    .await?;
+                // Rows of the outbox are locked in the order of their ids, here as everywhere.
+                sqlx::query(
+                    "UPDATE outbox SET suspended = false WHERE id = ANY(ARRAY(
+                         SELECT id FROM outbox WHERE partition_id = $1 AND suspended ORDER BY id FOR UPDATE))",
+                )
+                .bind(partition)
+                .execute(connection)
+                .await?;
             }
         }
         Ok(())

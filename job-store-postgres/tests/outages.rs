@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use job_conformance::store::fixture::{
-    accept, assert_sound, at, complete, create, dispatch, finish, job, read, record, status,
+    ANNE, LEASE, accept, assert_sound, at, complete, create, dispatch, finish, job, read, record, status,
 };
-use job_core::store::JobStore;
+use job_core::store::{ClaimRequest, Claimed, JobStore};
 use job_core::{Clock, Error, JobStatus, SystemClock};
 use job_store_postgres::{PostgresOptions, PostgresStore};
 use testkit::PostgresServer;
@@ -64,9 +64,14 @@ async fn writes_fail_and_reads_answer(store: &PostgresStore, cause: &str) {
     refused(store.create(vec![accept(job("new"))], at(3)).await.expect_err("no write"));
     let several = vec![accept(job("new")), accept(job("newer"))];
     refused(store.create(several, at(3)).await.expect_err("no write"));
+    refused(claim(store).await.expect_err("no write"));
     assert_eq!(read(store, "running").await.subtasks.completed, 1);
     assert_eq!(status(store, "running").await, JobStatus::Active);
     store.ping().await.expect("it can be reached");
+}
+
+async fn claim(store: &PostgresStore) -> Result<Claimed, Error> {
+    store.claim(ClaimRequest { owner: ANNE, now: at(3), lease: LEASE, limit: 1 }).await
 }
 
 async fn everything_works(store: &PostgresStore) {
@@ -118,6 +123,9 @@ async fn sessions_that_began_read_only_are_not_kept() {
     create_until(&store, "before", 10, is_read_only).await;
     writes_fail_and_reads_answer(&store, "read-only").await;
     server.sql("postgres", "ALTER DATABASE jobs RESET default_transaction_read_only").expect("a setting");
+    // The session in the pool is from before; its first refusal is its last.
+    claim(&store).await.expect_err("a session from before");
+    claim(&store).await.expect("a new session");
     create_until(&store, "back", 10, Result::is_ok).await;
     everything_works(&store).await;
 }

@@ -3,12 +3,12 @@
 mod database;
 
 use job_conformance::store::fixture::{
-    at, complete, create, dispatch, failed, ids, job, job_after, key, partition, read, record, sorted_by,
-    status,
+    at, complete, create, dispatch, failed, ids, job, job_after, key, message, partition, read, record,
+    sorted_by, status,
 };
 use job_core::query::{JobQuery, Selection};
 use job_core::recording::RecordOutcome;
-use job_core::store::{Action, Drift, JobStore, VerifyRequest};
+use job_core::store::{Action, ActionOutcome, Drift, JobStore, PruneRequest, StowOutcome, VerifyRequest};
 use job_core::{ErrorKind, JobStatus};
 use job_store_postgres::PostgresStore;
 
@@ -167,7 +167,7 @@ async fn a_job_that_should_be_complete_is_completed_and_releases() {
 async fn with_damage(sql: &'static str) -> (testkit::TestDatabase, PostgresStore) {
     let database = database::fresh().await;
     let store = database::connect(database.url()).await;
-    create(&store, [job("a"), job("damaged"), job("z")], 1).await;
+    create(&store, [job("a"), job("damaged").with_label("k", "v"), job("z")], 1).await;
     dispatch(&store, 1).await;
     record(&store, &[complete("a", ".1"), complete("damaged", ".1"), complete("z", ".1")], 2).await;
     let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
@@ -209,6 +209,19 @@ async fn reports_about_a_damaged_job_are_set_aside_and_its_neighbours_go_on() {
     reports_are_set_aside(UNKNOWN_STATUS, "the stored status 77 is unknown").await;
 }
 
+/// Every kind of place at which a page may go on.
+const ORDERS: [&str; 9] = [
+    "jobId:asc",
+    "jobId:desc",
+    "name:asc",
+    "createTime:desc",
+    "lastUpdateTime:asc",
+    "status:desc",
+    "percentageComplete:desc",
+    "labels.k:asc",
+    "labels.k:desc",
+];
+
 #[tokio::test]
 async fn a_damaged_job_is_left_out_of_pages_of_any_size() {
     for sql in [UNKNOWN_STATUS, UNREADABLE_LABELS] {
@@ -216,8 +229,8 @@ async fn a_damaged_job_is_left_out_of_pages_of_any_size() {
         let error = store.get(&[key("damaged")]).await.expect_err("it cannot be read");
         assert_eq!((error.kind(), error.is_transient()), (ErrorKind::Corrupt, false), "{error:?}");
         read(&store, "a").await;
-        for limit in 1..4 {
-            let mut query = JobQuery { limit, ..sorted_by("jobId:asc") };
+        for (limit, sort) in (1..4).flat_map(|limit| ORDERS.map(|sort| (limit, sort))) {
+            let mut query = JobQuery { limit, ..sorted_by(sort) };
             let mut seen = Vec::new();
             loop {
                 let page = store.list(&query).await.expect("a page");
@@ -227,9 +240,11 @@ async fn a_damaged_job_is_left_out_of_pages_of_any_size() {
                     break;
                 }
             }
-            assert_eq!(seen, ["a", "z"], "{sql}, {limit} a page");
+            let expected = if sort == "jobId:desc" { ["z", "a"] } else { ["a", "z"] };
+            assert_eq!(seen, expected, "{sql}, {sort}, {limit} a page");
         }
         store.count(&partition("p"), &Selection::default()).await.expect("counts");
+        assert_eq!(store.overview(at(3)).await.expect("a look").due, 0);
     }
 }
 
@@ -244,6 +259,62 @@ async fn a_damaged_job_does_not_keep_others_from_being_acted_on() {
     let all = Selection::default();
     let outcome = store.act_on_selected(&partition("p"), &all, Action::Cancel, None, 10, at(4)).await;
     assert_eq!(outcome.expect("a step").changed, 2);
+}
+
+/// What was wrong with the job is all that was: it leaves nothing behind, and the counts are as right as before.
+#[tokio::test]
+async fn a_damaged_job_can_be_deleted() {
+    for sql in [UNKNOWN_STATUS, UNREADABLE_LABELS, UNREADABLE_PROGRESS] {
+        let (database, store) = with_damage(sql).await;
+        if sql == UNKNOWN_STATUS {
+            // Counted as whoever wrote such a status would count it.
+            let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+            // No writer uses this shard.
+            let sql = "INSERT INTO job_count VALUES ('p', 77, 64, 1), ('p', $1, 64, -1)";
+            let counted = sqlx::query(sql).bind(JobStatus::Active as i16).execute(&pool).await;
+            counted.expect("counted");
+            pool.close().await;
+            assert_eq!(store.overview(at(3)).await.expect("a look").jobs.values().sum::<u64>(), 2);
+        }
+        let outcome = store.act(&key("damaged"), Action::Delete, at(4)).await.expect("it can be deleted");
+        assert_eq!(outcome, ActionOutcome::Applied, "{sql}");
+        assert_eq!(store.get(&[key("damaged")]).await.expect("get"), [None], "{sql}");
+        assert_eq!(verify(&store, false).await, [], "{sql}");
+        create(&store, [job("damaged")], 5).await;
+    }
+}
+
+#[tokio::test]
+async fn damaged_jobs_are_deleted_with_others() {
+    let (_database, store) = with_damage(UNKNOWN_STATUS).await;
+    let all = Selection::default();
+    let outcome = store.act_on_selected(&partition("p"), &all, Action::Delete, None, 10, at(4)).await;
+    assert_eq!(outcome.expect("a step").changed, 3);
+    let (_database, store) = with_damage(UNREADABLE_LABELS).await;
+    for id in ["a", "damaged", "z"] {
+        store.act(&key(id), Action::Cancel, at(4)).await.expect("cancelled");
+    }
+    let request = PruneRequest {
+        partition: None,
+        statuses: vec![JobStatus::Cancelled],
+        finished_before: at(5),
+        label: None,
+        limit: 10,
+    };
+    assert_eq!(store.prune(&request).await.expect("a step"), 3);
+    assert_eq!(verify(&store, false).await, []);
+}
+
+#[tokio::test]
+async fn messages_of_a_damaged_job_are_set_aside_and_its_neighbours_are_kept() {
+    let (_database, store) = with_damage(UNKNOWN_STATUS).await;
+    let messages = ["damaged", "a", "missing", "damaged"].map(|id| message(id, "m")).to_vec();
+    let damaged = StowOutcome::Damaged("the stored status 77 is unknown".to_owned());
+    assert_eq!(
+        store.stow(messages, at(3)).await.expect("stow"),
+        [damaged.clone(), StowOutcome::Stowed, StowOutcome::Dropped, damaged]
+    );
+    assert_eq!(dispatch(&store, 3).await, ["a"]);
 }
 
 #[tokio::test]

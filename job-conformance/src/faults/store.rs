@@ -15,7 +15,8 @@ use job_core::store::{
     TaskReport, VerifyRequest,
 };
 use job_core::{
-    AcceptedJob, Error, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
+    AcceptedJob, Error, ErrorKind, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath,
+    Timestamp,
 };
 
 use crate::store::seeded::Seeded;
@@ -54,6 +55,7 @@ pub struct FaultyStore {
     random: Mutex<Seeded>,
     healthy: AtomicBool,
     damaged: Mutex<BTreeSet<JobKey>>,
+    refused: Mutex<BTreeSet<JobKey>>,
     calls: AtomicU64,
     failed_before: AtomicU64,
     failed_after: AtomicU64,
@@ -78,6 +80,7 @@ impl FaultyStore {
             random: Mutex::new(Seeded::new(seed)),
             healthy: AtomicBool::new(false),
             damaged: Mutex::default(),
+            refused: Mutex::default(),
             calls: AtomicU64::new(0),
             failed_before: AtomicU64::new(0),
             failed_after: AtomicU64::new(0),
@@ -90,9 +93,14 @@ impl FaultyStore {
         self.healthy.store(true, Ordering::SeqCst);
     }
 
-    /// From now on, reports about this job meet stored data that make no sense.
+    /// From now on, reports about this job and messages of it meet stored data that make no sense.
     pub fn damage(&self, job: JobKey) {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(job);
+    }
+
+    /// From now on, a step with a message of this job that is to be kept is refused for good, whatever else is in it.
+    pub fn refuse(&self, job: JobKey) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(job);
     }
 
     /// What has been done to the calls so far.
@@ -235,7 +243,19 @@ impl JobStore for FaultyStore {
     }
 
     async fn stow(&self, messages: Vec<StowedMessage>, now: Timestamp) -> Result<Vec<StowOutcome>> {
-        self.through(self.inner.stow(messages, now)).await
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if messages.iter().any(|message| refused.contains(&message.job)) {
+            return Err(Error::new(ErrorKind::Internal, "injected: the store does not take it"));
+        }
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_damaged: Vec<bool> = messages.iter().map(|message| damaged.contains(&message.job)).collect();
+        let readable = messages.into_iter().filter(|message| !damaged.contains(&message.job)).collect();
+        let mut outcomes = self.through(self.inner.stow(readable, now)).await?.into_iter();
+        let outcome = |damaged| match damaged {
+            true => Some(StowOutcome::Damaged("injected: it makes no sense".to_owned())),
+            false => outcomes.next(),
+        };
+        Ok(is_damaged.into_iter().filter_map(outcome).collect())
     }
 
     async fn tasks(

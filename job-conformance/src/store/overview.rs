@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use job_core::JobStatus;
-use job_core::store::{Action, JobStore, Overview, Settled};
+use job_core::store::{Action, JobStore, Overview, Settled, Suspension};
 
 use super::fixture::{
-    ANNE, apply, at, bring_to, claim_as, create, create_plain, job, job_after, job_in, settle,
+    ANNE, accept, apply, at, bring_to, claim_as, create, create_plain, job, job_after, job_in, partition,
+    settle,
 };
 
 async fn look(store: &dyn JobStore, now: i64) -> Overview {
@@ -55,4 +56,26 @@ pub async fn what_is_on_lease_or_failing_still_waits(store: &dyn JobStore) {
     settle(store, ANNE, second, Settled::Published, 4).await;
     let overview = look(store, 5).await;
     assert_eq!((overview.due, overview.failing, overview.oldest_due), (1, 1, Some(at(1))));
+}
+
+/// On lease, failing or neither, in a suspended partition or accepted as suspended.
+pub async fn what_is_suspended_does_not_wait(store: &dyn JobStore) {
+    create_plain(store, &["leased", "failing"], 1).await;
+    let claimed = claim_as(store, ANNE, 2, 10).await;
+    let failing = claimed.entries.iter().find(|entry| entry.job.job.as_str() == "failing").unwrap();
+    settle(store, ANNE, failing.id, Settled::Failed { retry_at: at(500), reason: "why".into() }, 3).await;
+    create_plain(store, &["free"], 3).await;
+    create(store, [job_in("a", "a"), job_in("q", "a"), job_in("z", "a")], 4).await;
+    let accepted = job_core::AcceptedJob { suspended: true, ..accept(job_in("q", "b")) };
+    store.create(vec![accepted], at(2)).await.unwrap();
+    let overview = look(store, 5).await;
+    assert_eq!((overview.due, overview.failing, overview.oldest_due), (6, 1, Some(at(1))));
+    store.suspend(&partition("p"), Suspension::Hold).await.unwrap();
+    let overview = look(store, 5).await;
+    assert_eq!((overview.due, overview.failing, overview.oldest_due), (3, 0, Some(at(4))));
+    for id in ["p", "q"] {
+        store.suspend(&partition(id), Suspension::Release).await.unwrap();
+    }
+    let overview = look(store, 5).await;
+    assert_eq!((overview.due, overview.failing, overview.oldest_due), (7, 1, Some(at(1))));
 }

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use job_core::query::Selection;
 use job_core::recording::RecordOutcome;
-use job_core::store::{Action, ActionOutcome, JobStore, OutboxContent, RedispatchStep, Settled};
+use job_core::store::{Action, ActionOutcome, JobStore, OutboxContent, RedispatchStep, Settled, Suspension};
 use job_core::{JobStatus, Refusal};
 
 use super::fixture::{
-    ANNE, BERT, LEASE, act, apply, assert_sound, at, bring_to, claim, claim_as, claim_ids, claim_one,
+    ANNE, BERT, LEASE, accept, act, apply, assert_sound, at, bring_to, claim, claim_as, claim_ids, claim_one,
     complete, create, create_plain, dispatch, finish, job, job_after, job_in, key, key_in, message,
     partition, read, record, settle, status,
 };
@@ -243,4 +243,21 @@ pub async fn selected_jobs_are_redispatched(store: &dyn JobStore) {
     assert_eq!(claim_ids(store, 3).await, ["a3", "a1"]);
     assert_eq!(act(store, "b", Action::Redispatch, 4).await, ActionOutcome::Applied);
     assert_eq!(claim_one(store, 4).await.job, key("b"));
+}
+
+/// The suspension of a partition holds its messages, put back or not. One that a job was accepted with had ended when
+/// its message was first taken.
+pub async fn a_suspension_holds_what_is_put_back_unless_it_has_ended(store: &dyn JobStore) {
+    let accepted = job_core::AcceptedJob { suspended: true, ..accept(job("j")) };
+    store.create(vec![accepted], at(1)).await.unwrap();
+    store.suspend(&partition("p"), Suspension::Release).await.unwrap();
+    assert_eq!(dispatch(store, 2).await, ["j"]);
+    assert_eq!(step(store, None, 10, 3).await, done(1));
+    assert_eq!(dispatch(store, 3).await, ["j"]);
+    store.suspend(&partition("p"), Suspension::Hold).await.unwrap();
+    assert_eq!(step(store, None, 10, 4).await, done(1));
+    assert_eq!(claim(store, 5).await, []);
+    store.suspend(&partition("p"), Suspension::Release).await.unwrap();
+    assert_eq!(claim_ids(store, 6).await, ["j"]);
+    assert_sound(store).await;
 }

@@ -74,7 +74,7 @@ pub async fn a_message_of_a_finished_job_is_dropped(store: &dyn JobStore) {
     let mut messages: Vec<_> = finished.iter().map(|status| message(status.as_str(), "m")).collect();
     messages.push(message("missing", "m"));
     messages.push(StowedMessage { job: key_in("nowhere", "j"), ..message("j", "m") });
-    assert_eq!(stow(store, &messages, 3).await, [StowOutcome::Dropped; 5]);
+    assert_eq!(stow(store, &messages, 3).await, vec![StowOutcome::Dropped; 5]);
     assert_eq!(claim(store, 9_999).await, []);
 }
 

@@ -282,12 +282,14 @@ macro_rules! store_suite {
                 steps_visit_what_is_unfinished_in_every_partition
                 a_full_last_step_is_the_last
                 selected_jobs_are_redispatched
+                a_suspension_holds_what_is_put_back_unless_it_has_ended
             }
             overview {
                 an_empty_store_shows_nothing
                 all_partitions_are_counted_together
                 only_what_is_due_and_free_waits
                 what_is_on_lease_or_failing_still_waits
+                what_is_suspended_does_not_wait
             }
             suspension {
                 nothing_of_a_suspended_partition_is_taken

@@ -36,7 +36,7 @@ use crate::rig::{PATIENCE, Rig};
 use crate::tripwire::{Deed, Moment, Tripwire};
 use crate::{seed, verdict};
 
-const CREATES: &str = "BEGIN; SELECT pg_advisory_xact_lock";
+const CREATES: &str = "BEGIN; SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock";
 const INSERTS: &str = "INSERT INTO job_dependency";
 const INSERTS_ALONE: &str = "INSERT INTO job_detail";
 pub(crate) const CLAIMS: &str = "SET lease_owner =";

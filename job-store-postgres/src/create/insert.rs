@@ -92,8 +92,7 @@ pub(super) async fn insert(
     copy_edges(connection, rows).await?;
     copy_entries(connection, rows).await?;
     let mut counts = CountChanges::default();
-    let status = JobState::created(now).status;
-    rows.iter().for_each(|row| counts.add(row.job.key(), status, 1));
+    rows.iter().for_each(|row| counts.add(row.job.key(), beginning.status, 1));
     counts.write(connection).await
 }
 

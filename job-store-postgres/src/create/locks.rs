@@ -24,13 +24,19 @@ fn digest(texts: &[&str]) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Begins a transaction that has locks, taken in order; the value says whether exclusively.
+/// Begins a transaction that has locks, taken in order: rows of VALUES come as they are written. The value says whether
+/// exclusively.
 pub(super) fn opening(locks: &BTreeMap<i32, bool>) -> String {
-    locks.iter().fold("BEGIN".to_owned(), |mut opening, (lock, exclusive)| {
-        let shared = if *exclusive { "" } else { "_shared" };
-        opening.push_str(&format!("; SELECT pg_advisory_xact_lock{shared}({IDS}, {lock})"));
-        opening
-    })
+    if locks.is_empty() {
+        return "BEGIN".to_owned();
+    }
+    let rows: Vec<String> = locks.iter().map(|(lock, exclusive)| format!("({lock}, {exclusive})")).collect();
+    format!(
+        "BEGIN; SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock({IDS}, lock)::text
+             ELSE pg_advisory_xact_lock_shared({IDS}, lock)::text END
+         FROM (VALUES {}) AS k(lock, exclusive)",
+        rows.join(", ")
+    )
 }
 
 /// One transaction at a time may add edges that could close a cycle.

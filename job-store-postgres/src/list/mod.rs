@@ -13,11 +13,13 @@ use std::collections::{BTreeMap, HashSet};
 use async_trait::async_trait;
 use job_core::query::{JobPage, JobQuery, Selection, SortField};
 use job_core::{Job, JobId, JobStatus, PartitionId, Result};
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 
+use order::Place;
 use page::Way;
 
-use crate::job_rows::JobRow;
+use crate::job_rows::Locked;
 use crate::options::ListingEffort;
 use crate::read::{self, select_jobs};
 use crate::status_code;
@@ -59,53 +61,68 @@ impl Step for List<'_> {
 
 impl List<'_> {
     async fn read(&self, connection: &mut PgConnection, way: Way<'_>) -> Result<JobPage, Trouble> {
-        let limit = self.query.limit.max(1) as usize;
-        // Rows that make no sense are left out, and as many more are read in their place.
-        let mut left_out = 0;
-        let mut jobs = loop {
-            let (rows, jobs) = self.rows(connection, way, limit + left_out).await?;
-            let unreadable = rows - jobs.len();
-            if unreadable <= left_out || rows <= limit + left_out {
-                break jobs;
+        let mut query = self.query.clone();
+        let mut after = query.after.as_ref().map(|cursor| Place::of_cursor(&query.sort.field, cursor));
+        let mut jobs = Vec::new();
+        let limit = self.query.limit.max(1);
+        loop {
+            let rows = rows(connection, &query, after.as_ref(), way).await?;
+            for row in &rows {
+                jobs.extend(readable(&query.partition, row)?);
             }
-            left_out = unreadable;
-        };
-        let is_last = jobs.len() <= limit;
-        jobs.truncate(limit);
+            // Rows that make no sense are left out, and as many others read behind the last of them.
+            let missing =
+                limit.saturating_add(1).saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+            match rows.last() {
+                Some(last) if missing > 0 && rows.len() > query.limit as usize => {
+                    after = Some(Place::of_row(&query.sort.field, last)?);
+                    (query.limit, query.offset) = (missing, 0);
+                }
+                _ => break,
+            }
+        }
+        let is_last = jobs.len() <= limit as usize;
+        jobs.truncate(limit as usize);
         let next = if is_last { None } else { jobs.last().map(|job| self.query.sort.cursor(job)) };
         Ok(JobPage { jobs, next })
     }
+}
 
-    /// One more row than `limit`, if there is one: how many were found, and what they say, as far as that makes sense.
-    async fn rows(
-        &self,
-        connection: &mut PgConnection,
-        way: Way<'_>,
-        limit: usize,
-    ) -> Result<(usize, Vec<Job>), Trouble> {
-        let query = &JobQuery { limit: u32::try_from(limit).unwrap_or(u32::MAX), ..self.query.clone() };
-        let direction = order::direction(query.sort.direction);
-        let mut sql = QueryBuilder::new("WITH page AS MATERIALIZED (SELECT ");
-        sql.push_bind(query.partition.as_str().to_owned());
-        sql.push("::text AS partition_id, job_id, row_number() OVER (ORDER BY part, value");
-        sql.push(direction.word).push(", within").push(direction.word).push(", job_id) AS place FROM (");
-        page::push(&mut sql, query, way);
-        sql.push(") found) ");
-        sql.push(select_jobs!("page k"));
-        let rows = sql.build().persistent(false).fetch_all(connection).await?;
-        let mut jobs: Vec<(i64, Job)> = Vec::with_capacity(rows.len());
-        for row in &rows {
-            match read::job(row) {
-                Ok(job) => jobs.push((row.try_get("place")?, job)),
-                Err(Trouble::Job(error)) => {
-                    let id: &str = row.try_get("job_id")?;
-                    tracing::error!(job.partition = %query.partition, job.id = id, %error, "a damaged job is left out");
-                }
-                Err(trouble) => return Err(trouble),
-            }
+/// One more row than the limit of the query, if there is one, in the order of the listing.
+async fn rows(
+    connection: &mut PgConnection,
+    query: &JobQuery,
+    after: Option<&Place>,
+    way: Way<'_>,
+) -> Result<Vec<PgRow>, Trouble> {
+    let direction = order::direction(query.sort.direction);
+    let group_type = order::order(&query.sort.field).group_type;
+    let mut sql = QueryBuilder::new("WITH page AS MATERIALIZED (SELECT ");
+    sql.push_bind(query.partition.as_str().to_owned());
+    sql.push("::text AS partition_id, job_id, value::").push(group_type);
+    sql.push(" AS value, within::").push(group_type);
+    sql.push(" AS within, row_number() OVER (ORDER BY part, value").push(direction.word);
+    sql.push(", within").push(direction.word).push(", job_id) AS place FROM (");
+    page::push(&mut sql, query, after, way);
+    sql.push(") found) ");
+    sql.push(select_jobs!("k.place, k.value, k.within", "page k"));
+    let rows = sql.build().persistent(false).fetch_all(connection).await?;
+    let mut rows: Vec<(i64, PgRow)> =
+        rows.into_iter().map(|row| Ok((row.try_get("place")?, row))).collect::<Result<_, sqlx::Error>>()?;
+    rows.sort_unstable_by_key(|(place, _)| *place);
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+/// What a row says, if that makes sense.
+fn readable(partition: &PartitionId, row: &PgRow) -> Result<Option<Job>, Trouble> {
+    match read::job(row) {
+        Ok(job) => Ok(Some(job)),
+        Err(Trouble::Job(error)) => {
+            let id: &str = row.try_get("job_id")?;
+            tracing::error!(job.partition = %partition, job.id = id, %error, "a damaged job is left out");
+            Ok(None)
         }
-        jobs.sort_unstable_by_key(|(place, _)| *place);
-        Ok((rows.len(), jobs.into_iter().map(|(_, job)| job).collect()))
+        Err(trouble) => Err(trouble),
     }
 }
 
@@ -199,11 +216,14 @@ pub(crate) async fn still_selected(
     connection: &mut PgConnection,
     partition: &PartitionId,
     selection: &Selection,
-    rows: &[JobRow],
+    jobs: &Locked,
 ) -> Result<HashSet<i64>, Trouble> {
     let mut sql = QueryBuilder::new("SELECT g.job_no FROM unnest(");
-    sql.push_bind(rows.iter().map(|row| row.job_no).collect::<Vec<_>>()).push("::bigint[], ");
-    sql.push_bind(rows.iter().map(|row| row.key.job.as_str().to_owned()).collect::<Vec<_>>());
+    let numbers = jobs.rows.iter().map(|row| row.job_no);
+    let numbers: Vec<i64> = numbers.chain(jobs.damaged.iter().map(|row| row.job_no)).collect();
+    let keys = jobs.rows.iter().map(|row| &row.key).chain(jobs.damaged.iter().map(|row| &row.key));
+    sql.push_bind(numbers).push("::bigint[], ");
+    sql.push_bind(keys.map(|key| key.job.as_str().to_owned()).collect::<Vec<_>>());
     sql.push("::text[]) AS g(job_no, job_id)");
     page::push_look_ups(&mut sql, partition.as_str(), conditions::needs(selection));
     sql.push(" WHERE true");

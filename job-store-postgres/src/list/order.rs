@@ -4,7 +4,9 @@
 //! The job id, ascending, breaks ties in both directions. A descending listing therefore is not an index read backwards:
 //! for fields in which many jobs share a value it goes from group to group, each read in id order.
 
-use job_core::query::{SortDirection, SortField, SortValue};
+use job_core::query::{Cursor, SortDirection, SortField, SortValue};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use crate::job_rows::{percentage_group, update_group};
 use crate::sort_key::{ABSENT, SortKey};
@@ -74,8 +76,30 @@ pub(super) enum Bound {
     Text { group: Vec<u8>, within: Vec<u8> },
 }
 
+/// Where a listing goes on: behind this job, whether that can be read or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) bound: Bound,
+    pub(super) job: String,
+}
+
+impl Place {
+    pub(super) fn of_cursor(field: &SortField, cursor: &Cursor) -> Self {
+        Self { bound: bound(field, &cursor.value), job: cursor.job.as_str().to_owned() }
+    }
+
+    /// Of a row with the columns `value` and `within`, in the type of the field's group, and `job_id`.
+    pub(super) fn of_row(field: &SortField, row: &PgRow) -> Result<Self, sqlx::Error> {
+        let bound = match order(field).group_type {
+            "bigint" => Bound::Number { group: row.try_get("value")?, within: row.try_get("within")? },
+            _ => Bound::Text { group: row.try_get("value")?, within: row.try_get("within")? },
+        };
+        Ok(Self { bound, job: row.try_get("job_id")? })
+    }
+}
+
 /// A cursor may come from another listing: then it stands before or behind everything, as its kind of value does.
-pub(super) fn bound(field: &SortField, value: &SortValue) -> Bound {
+fn bound(field: &SortField, value: &SortValue) -> Bound {
     let number = match value {
         SortValue::Number(number) => *number,
         SortValue::Text(_) | SortValue::Null => i64::MAX,

@@ -1,12 +1,12 @@
 //! The statement that finds a page: candidates in the order of an index, those that are not selected left out, and no
 //! more read than the page needs.
 
-use job_core::query::{Cursor, Filter, JobQuery, Selection, SortField, TextKey, TextTest};
+use job_core::query::{Filter, JobQuery, Selection, SortField, TextKey, TextTest};
 use sqlx::{Postgres, QueryBuilder};
 
 use super::conditions::{self, Needs};
 use super::narrowing::Narrowing;
-use super::order::{Bound, Direction, Order, Shape, Table, bound, direction, order};
+use super::order::{Bound, Direction, Order, Place, Shape, Table, direction, order};
 use crate::sort_key::{ABSENT, SortKey};
 
 /// How candidates are found.
@@ -29,13 +29,14 @@ pub(super) fn is_walked_along(query: &JobQuery, narrowing: &Narrowing) -> bool {
         }
 }
 
-/// Appends a query of (`job_id`, `value`, `within`, `part`), in which these three say the order.
-pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &JobQuery, way: Way<'_>) {
+/// Appends a query of (`job_id`, `value`, `within`, `part`), in which these three say the order; only rows behind
+/// `after`, which says more than the cursor of the query.
+pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &JobQuery, after: Option<&Place>, way: Way<'_>) {
     let page = Page {
         query,
         order: order(&query.sort.field),
         direction: direction(query.sort.direction),
-        after: query.after.as_ref().map(|cursor| (bound(&query.sort.field, &cursor.value), cursor)),
+        after,
         needs: conditions::needs(&query.selection),
         candidates: match way {
             Way::Walk { candidates } => candidates,
@@ -97,7 +98,7 @@ struct Page<'a> {
     query: &'a JobQuery,
     order: Order,
     direction: Direction,
-    after: Option<(Bound, &'a Cursor)>,
+    after: Option<&'a Place>,
     needs: Needs,
     /// How many rows to look at before giving up.
     candidates: i64,
@@ -144,13 +145,13 @@ impl Page<'_> {
         sql.push("::").push(self.order.group_type);
     }
 
-    /// Appends a condition: behind the cursor, for rows whose group is that of the cursor.
-    fn push_behind_in_group(&self, sql: &mut QueryBuilder<Postgres>, bound: &Bound, cursor: &Cursor) {
+    /// Appends a condition: behind a place, for rows whose group is that of the place.
+    fn push_behind_in_group(&self, sql: &mut QueryBuilder<Postgres>, after: &Place) {
         sql.push(self.order.within).push(self.direction.behind);
-        self.push_within_bound(sql, bound);
+        self.push_within_bound(sql, &after.bound);
         sql.push(" OR ").push(self.order.within).push(" = ");
-        self.push_within_bound(sql, bound);
-        sql.push(" AND job_id > ").push_bind(cursor.job.as_str().to_owned());
+        self.push_within_bound(sql, &after.bound);
+        sql.push(" AND job_id > ").push_bind(after.job.clone());
     }
 
     /// The rows of an index in order, as far as they lie behind the cursor; `push_extra` narrows the range.
@@ -165,13 +166,13 @@ impl Page<'_> {
         self.push_columns(sql);
         self.push_table(sql, table);
         push_extra(sql);
-        if let Some((bound, cursor)) = &self.after {
+        if let Some(after) = self.after {
             sql.push(" AND ").push(group).push(self.direction.behind.trim_end()).push("= ");
-            self.push_group_bound(sql, bound);
+            self.push_group_bound(sql, &after.bound);
             sql.push(" AND (").push(group).push(self.direction.behind);
-            self.push_group_bound(sql, bound);
+            self.push_group_bound(sql, &after.bound);
             sql.push(" OR ");
-            self.push_behind_in_group(sql, bound, cursor);
+            self.push_behind_in_group(sql, after);
             sql.push(")");
         }
         sql.push(" ORDER BY ").push(group).push(self.direction.word);
@@ -253,9 +254,9 @@ impl Page<'_> {
         sql.push(group).push(" FROM ");
         self.push_table(sql, table);
         push_label(sql);
-        if let Some((bound, _)) = &self.after {
+        if let Some(after) = self.after {
             sql.push(" AND ").push(group).push(self.direction.behind.trim_end()).push("= ");
-            self.push_group_bound(sql, bound);
+            self.push_group_bound(sql, &after.bound);
         }
         push_first(sql);
         sql.push(" AS value UNION ALL SELECT (SELECT ").push(group).push(" FROM ");
@@ -268,21 +269,21 @@ impl Page<'_> {
         self.push_table(sql, table);
         push_label(sql);
         sql.push(" AND ").push(group).push(" = s.value AND ").push(decides);
-        if let Some((bound, cursor)) = &self.after {
+        if let Some(after) = self.after {
             sql.push(" AND job_id > CASE WHEN s.value = ");
-            self.push_group_bound(sql, bound);
-            sql.push(" THEN ").push_bind(cursor.job.as_str().to_owned()).push(" ELSE '' END");
+            self.push_group_bound(sql, &after.bound);
+            sql.push(" THEN ").push_bind(after.job.clone()).push(" ELSE '' END");
         }
         sql.push(" ORDER BY job_id OFFSET 0) UNION ALL (");
         self.push_columns(sql);
         self.push_table(sql, table);
         push_label(sql);
         sql.push(" AND ").push(group).push(" = s.value AND NOT ").push(decides);
-        if let Some((bound, cursor)) = &self.after {
+        if let Some(after) = self.after {
             sql.push(" AND (s.value <> ");
-            self.push_group_bound(sql, bound);
+            self.push_group_bound(sql, &after.bound);
             sql.push(" OR ");
-            self.push_behind_in_group(sql, bound, cursor);
+            self.push_behind_in_group(sql, after);
             sql.push(")");
         }
         sql.push(" ORDER BY within").push(self.direction.word).push(", job_id OFFSET 0)) g LIMIT ");
@@ -319,16 +320,16 @@ impl Page<'_> {
         sql.push(" WHERE true");
         conditions::push(sql, &self.query.selection);
         sql.push(") gathered");
-        if let Some((bound, cursor)) = &self.after {
+        if let Some(after) = self.after {
             sql.push(" WHERE value").push(self.direction.behind);
-            self.push_group_bound(sql, bound);
+            self.push_group_bound(sql, &after.bound);
             sql.push(" OR value = ");
-            self.push_group_bound(sql, bound);
+            self.push_group_bound(sql, &after.bound);
             sql.push(" AND (within").push(self.direction.behind);
-            self.push_within_bound(sql, bound);
+            self.push_within_bound(sql, &after.bound);
             sql.push(" OR within = ");
-            self.push_within_bound(sql, bound);
-            sql.push(" AND job_id > ").push_bind(cursor.job.as_str().to_owned()).push(")");
+            self.push_within_bound(sql, &after.bound);
+            sql.push(" AND job_id > ").push_bind(after.job.clone()).push(")");
         }
         self.push_order(sql);
         self.push_limit(sql);
@@ -337,12 +338,13 @@ impl Page<'_> {
     /// Jobs with the label, and before or behind them those without.
     fn push_label(&self, sql: &mut QueryBuilder<Postgres>, key: &str) {
         let is_ascending = self.direction.first == "min";
-        let cursor_is_absent = matches!(&self.after, Some((Bound::Text { group, .. }, _)) if group == ABSENT);
-        let with = !(cursor_is_absent && is_ascending);
-        let without = self.after.is_none() || cursor_is_absent || is_ascending;
+        let is_among_absent =
+            matches!(self.after, Some(Place { bound: Bound::Text { group, .. }, .. }) if group == ABSENT);
+        let with = !(is_among_absent && is_ascending);
+        let without = self.after.is_none() || is_among_absent || is_ascending;
         let push_with = |sql: &mut QueryBuilder<Postgres>| {
-            // A cursor among those without the label is before all that have it.
-            let page = Page { after: self.after.clone().filter(|_| !cursor_is_absent), ..*self };
+            // A place among those without the label is before all that have it.
+            let page = Page { after: self.after.filter(|_| !is_among_absent), ..*self };
             sql.push("(");
             page.push_groups(sql, Some(key));
             sql.push(")");
@@ -352,8 +354,8 @@ impl Page<'_> {
             sql.push(if is_ascending { "1" } else { "-1" });
             sql.push(" AS part FROM (SELECT job_no, job_id FROM ");
             self.push_table(sql, Table::Job);
-            if let Some((_, cursor)) = self.after.as_ref().filter(|_| cursor_is_absent) {
-                sql.push(" AND job_id > ").push_bind(cursor.job.as_str().to_owned());
+            if let Some(after) = self.after.filter(|_| is_among_absent) {
+                sql.push(" AND job_id > ").push_bind(after.job.clone());
             }
             sql.push(" ORDER BY job_id LIMIT ").push_bind(self.candidates).push(") g");
             self.push_selected(sql, Needs { detail: true, ..self.needs });

@@ -51,8 +51,7 @@ impl<'a> Record<'a> {
         let mut keys = self.also_lock.clone();
         keys.extend(self.groups.iter().map(|(key, _)| (*key).clone()));
         let Locked { rows, damaged } = job_rows::lock(connection, &keys, Lock::InOrder).await?;
-        let reason = |error: job_core::Error| error.message().to_owned();
-        self.damaged = damaged.into_iter().map(|(key, error)| (key, reason(error))).collect();
+        self.damaged = damaged.into_iter().map(|row| (row.key, row.error.message().to_owned())).collect();
         Ok(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
     }
 

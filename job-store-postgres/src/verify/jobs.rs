@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use async_trait::async_trait;
 use job_core::store::{Drift, Recorded};
 use job_core::verify::{Findings, OutgoingRepair, ProgressRepair, check_outgoing, check_progress};
-use job_core::{JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp};
+use job_core::{JobKey, PartitionId, Result, TaskPath, Timestamp};
 use sqlx::PgConnection;
 
 use super::facts::{self, Facts};
@@ -34,8 +34,8 @@ impl Step for VerifyJobs<'_> {
         let Locked { rows, damaged } = job_rows::lock(connection, &keys, Lock::InOrder).await?;
         let facts = facts::read(connection, self.partition, &rows).await?;
         let mut findings = Findings::new(self.repair);
-        for (key, error) in damaged {
-            findings.note(&key, "job", error.message(), "readable");
+        for row in damaged {
+            findings.note(&row.key, "job", row.error.message(), "readable");
         }
         let mut changed: HashMap<JobKey, DecidedJob> = HashMap::new();
         let mut recorded = Recorded::default();
@@ -44,9 +44,11 @@ impl Step for VerifyJobs<'_> {
         for row in rows {
             let Some(facts) = facts.get(&row.job_no) else { continue };
             follow_up(connection, &row, facts, &mut findings).await?;
-            let Some(mut job) = progress(connection, row, facts, &mut findings).await? else { continue };
+            let Some((mut job, repair)) = progress(connection, row, facts, &mut findings).await? else {
+                continue;
+            };
             let row = &mut job.job.row;
-            if row.state.status == JobStatus::Completed && row.before.status != row.state.status {
+            if repair == ProgressRepair::Complete {
                 failures.end(row, &TaskPath::root());
                 recorded.completed.push(row.key.clone());
                 now = now.max(row.state.last_update_time);
@@ -58,13 +60,14 @@ impl Step for VerifyJobs<'_> {
     }
 }
 
-/// The tree in itself, and what the job shows of it; returns the job when it is to be written.
+/// The tree in itself, and what the job shows of it; returns the job when it is to be written, and what its progress
+/// asks for.
 async fn progress(
     connection: &mut PgConnection,
     mut row: JobRow,
     facts: &Facts,
     findings: &mut Findings,
-) -> Result<Option<DecidedJob>, Trouble> {
+) -> Result<Option<(DecidedJob, ProgressRepair)>, Trouble> {
     let key = row.key.clone();
     let mut is_changed = own_columns(&mut row, facts, findings);
     let is_stored = row.progress.is_some() || facts.has_progress_rows;
@@ -86,7 +89,8 @@ async fn progress(
     is_changed |= repair != ProgressRepair::None;
     let dropped = if repair == ProgressRepair::Drop { vec![TaskPath::root()] } else { Vec::new() };
     let job = LoadedJob { row, progress, broken: None };
-    Ok((is_changed && findings.repair()).then_some(DecidedJob { job, is_changed: true, dropped }))
+    let job = DecidedJob { job, is_changed: true, dropped };
+    Ok((is_changed && findings.repair()).then_some((job, repair)))
 }
 
 /// Columns that are derived from others.
