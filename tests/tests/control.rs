@@ -189,9 +189,9 @@ async fn what_a_queue_has_forgotten_is_done_again() {
     let (store, item) = (Arc::new(MemoryStore::new()), Item::new());
     let engine = start(&store, MemoryQueue::new(), &item);
     let key = create(&engine, "j", 40).await;
-    let paused = create(&engine, "paused", 5).await;
     item.permits.add_permits(10);
     until("ten are done", async || item.done() == 10).await;
+    let paused = create(&engine, "paused", 5).await;
     until("both are dispatched", async || {
         let jobs = store.get(&[key.clone(), paused.clone()]).await.unwrap();
         jobs.iter().flatten().all(|job| job.start_time.is_some())

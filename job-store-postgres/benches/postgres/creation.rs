@@ -11,6 +11,9 @@ use crate::yardstick;
 
 pub(crate) async fn run(bench: &Bench) {
     for connections in [1, 8] {
+        if !bench.wants("one at a time") {
+            continue;
+        }
         let count = bench.size(4_000, 400);
         let (mut ours, mut bare, mut ratios) = (Series::new(), Series::new(), Series::new());
         for repeat in 0..bench.repeats() {
@@ -30,6 +33,9 @@ pub(crate) async fn run(bench: &Bench) {
         row(&work, &format!("{} /s", ours.shown()), &beside, Some(ratios.median()));
     }
     for labels in [0, 2] {
+        if !bench.wants("batches") {
+            continue;
+        }
         let count = bench.size(100_000, 5_000);
         let mut rates = Series::new();
         for _ in 0..bench.repeats() {
