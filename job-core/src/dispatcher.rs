@@ -9,6 +9,8 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use crate::backoff::Backoff;
 use crate::clock::{Clock, ClockExt, Timestamp};
 use crate::error::Result;
@@ -180,7 +182,6 @@ impl Dispatcher {
     ///
     /// # Errors
     /// The store's; entries that were published but not settled are published again when their lease ends.
-    #[tracing::instrument(level = "debug", name = "dispatch", skip_all)]
     pub async fn dispatch_due(&self) -> Result<DispatchStep> {
         let request = ClaimRequest {
             owner: self.owner,
@@ -196,10 +197,16 @@ impl Dispatcher {
             next_due: claimed.next_due,
         };
         if taken > 0 {
-            let settled = self.publish(&claimed.entries).await;
-            self.store.settle(self.owner, settled, self.clock.now()).await?;
+            // Not around the claim: mostly nothing is due, and that is not worth a span.
+            let span = tracing::debug_span!("dispatch", messages = taken);
+            self.publish_and_settle(&claimed.entries).instrument(span).await?;
         }
         Ok(step)
+    }
+
+    async fn publish_and_settle(&self, entries: &[OutboxEntry]) -> Result<()> {
+        let settled = self.publish(entries).await;
+        self.store.settle(self.owner, settled, self.clock.now()).await.map(drop)
     }
 
     async fn publish(&self, entries: &[OutboxEntry]) -> Vec<(u64, Settled)> {

@@ -339,6 +339,21 @@ impl JobService {
         selection: &Selection,
         action: Action,
     ) -> Result<u64> {
+        self.act_on_selected_in_steps(partition, selection, action, || {}).await
+    }
+
+    /// As [`act_on_selected`](Self::act_on_selected), and calls `stepped` after each of its steps, so that its caller can
+    /// tell long work from a store that does not answer.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn act_on_selected_in_steps(
+        &self,
+        partition: &PartitionId,
+        selection: &Selection,
+        action: Action,
+        stepped: impl Fn() + Send + Sync,
+    ) -> Result<u64> {
         let limit = self.bulk_steps.get(&action).copied().unwrap_or(BULK_STEP_DEFAULT);
         let mut changed = 0;
         let mut after: Option<JobId> = None;
@@ -347,6 +362,7 @@ impl JobService {
             let step =
                 self.store.act_on_selected(partition, selection, action, after.as_ref(), limit, now).await?;
             changed += step.changed;
+            stepped();
             if step.next.is_none() {
                 break;
             }

@@ -56,6 +56,18 @@ impl TraceContext {
         Self { span: span.as_u64_pair().1.max(1), ..self }
     }
 
+    /// The trace id and the place's own id, as numbers; neither is zero.
+    #[must_use]
+    pub fn ids(&self) -> (u128, u64) {
+        (self.trace, self.span)
+    }
+
+    /// Whether whoever began the trace wants it to be kept.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+
     /// The trace id: 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> String {

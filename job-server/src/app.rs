@@ -82,7 +82,10 @@ impl App {
             port.https.address.get_or_init(|| listener.address());
         }
         let guard = match &config.tokens {
-            Some(tokens) => Guard::with_tokens(tokens, config.secret.clone(), Arc::clone(&clock))?,
+            Some(tokens) => {
+                let (secret, rate) = (config.secret.clone(), config.limits.token_rate_max);
+                Guard::with_tokens(tokens, secret, rate, Arc::clone(&clock))?
+            }
             None => Guard::open(Arc::clone(&clock)),
         };
         let audit = AuditLog::open(config.audit_log.as_deref(), Arc::clone(&clock))?;

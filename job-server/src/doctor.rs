@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use job_core::queue::TaskQueue;
-use job_core::store::{JobStore, Overview};
+use job_core::store::JobStore as _;
 use job_core::{Clock, ClockExt, SystemClock};
 use job_queue_amqp::AmqpQueue;
-use job_store_postgres::PostgresStore;
+use job_store_postgres::{PostgresStore, SchemaState};
 
 use crate::backends::connect;
 use crate::config::{Config, ServeArguments, UnknownVariable, unknown_variables};
@@ -141,26 +141,46 @@ async fn store(arguments: &ServeArguments, examination: &mut Examination) {
     };
     examination.well("database", "it is reached and new enough");
     database_clock(&store, &clock, examination).await;
-    if let Err(error) = store.validate().await {
-        let seen = error.message().to_owned();
-        if arguments.store.migrates() {
-            examination.note(
-                Verdict::Note,
-                "schema",
-                seen,
-                "the next start brings it up to date, or run `job-server migrate`",
-            );
-        } else {
-            examination.wrong("schema", seen, "run `job-server migrate` with a user that may create tables");
+    let fits = match store.schema().await {
+        Ok(state) => schema(state, arguments.store.migrates(), examination),
+        Err(error) => {
+            examination.wrong("schema", error.message(), "look into the log of the database");
+            false
         }
-        return;
-    }
-    examination.well("schema", "it is the one this program needs");
-    match store.overview(clock.now()).await {
-        Ok(overview) => outbox(&overview, &clock, examination),
-        Err(error) => examination.wrong("outbox", error.message(), "look into the log of the database"),
+    };
+    if fits {
+        outbox(&store, &clock, examination).await;
     }
     store.close().await;
+}
+
+/// Answers whether a server can work on it as it is.
+fn schema(state: SchemaState, migrates: bool, examination: &mut Examination) -> bool {
+    let seen = state.to_string();
+    match state {
+        SchemaState::UpToDate => examination.well("schema", seen),
+        SchemaState::Older { .. } if migrates => examination.note(
+            Verdict::Note,
+            "schema",
+            seen,
+            "the next start brings it up to date, or run `job-server migrate`",
+        ),
+        SchemaState::Older { .. } => {
+            examination.wrong("schema", seen, "run `job-server migrate` with a user that may create tables");
+        }
+        SchemaState::Newer { .. } => examination.wrong(
+            "schema",
+            seen,
+            "a newer server has been here: use its version, since this one will refuse to start",
+        ),
+        SchemaState::Different { .. } => examination.wrong(
+            "schema",
+            seen,
+            "no server will start on it: is it the database of something else, or was its table job_schema_version \
+             changed? `job-server migrate --print` shows what each version should be",
+        ),
+    }
+    state == SchemaState::UpToDate
 }
 
 async fn database_clock(store: &PostgresStore, clock: &SystemClock, examination: &mut Examination) {
@@ -185,7 +205,13 @@ async fn database_clock(store: &PostgresStore, clock: &SystemClock, examination:
     }
 }
 
-fn outbox(overview: &Overview, clock: &SystemClock, examination: &mut Examination) {
+async fn outbox(store: &PostgresStore, clock: &SystemClock, examination: &mut Examination) {
+    let overview = match store.overview(clock.now()).await {
+        Ok(overview) => overview,
+        Err(error) => {
+            return examination.wrong("outbox", error.message(), "look into the log of the database");
+        }
+    };
     let jobs: u64 = overview.jobs.values().sum();
     examination.well("jobs", format!("{jobs} in the store"));
     let age = overview.oldest_due.map(|due| clock.now().since(due)).unwrap_or_default();

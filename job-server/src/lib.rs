@@ -44,6 +44,7 @@ pub use health::{CheckSchedule, HealthSchedule};
 pub use limits::Limits;
 pub use maintenance::{MigrateArguments, PruneArguments, VerifyArguments};
 pub use server::TlsFiles;
+pub use telemetry::CollectorUrl;
 
 use config::{Command, CommandLine};
 

@@ -25,7 +25,8 @@ pub struct Limits {
     pub body_rate_min: usize,
     /// Until a request must be answered; beyond it 503, while its work goes on.
     pub handler_time: Duration,
-    /// The same for actions on all selected jobs, which take as long as there are jobs.
+    /// The same for actions on all selected jobs, which take as long as there are jobs: each step of them has
+    /// [`handler_time`](Self::handler_time), and all have this.
     pub bulk_time: Duration,
     /// How long a client may leave an answer unread.
     pub write_stall_time: Duration,
@@ -39,6 +40,8 @@ pub struct Limits {
     pub status_checks_max: usize,
     /// Long polls at once; beyond it 503.
     pub waits_max: usize,
+    /// Requests a second with one token, and twice as many at once after a rest; beyond it 429. Zero for any number.
+    pub token_rate_max: u32,
     /// How long a stopping server lets requests finish.
     pub drain_time: Duration,
 }
@@ -63,6 +66,7 @@ impl Default for Limits {
             requests_max: 256,
             status_checks_max: 256,
             waits_max: 512,
+            token_rate_max: 500,
             drain_time: Duration::from_secs(20),
         }
     }

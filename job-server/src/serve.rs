@@ -9,12 +9,14 @@ use crate::app::App;
 use crate::config::{Config, Role, ServeArguments, UnknownVariable, unknown_variables};
 use crate::logging;
 use crate::server::drain::{reload_on_hangup, stop_on_signals};
+use crate::telemetry::Export;
 
 /// Serves until a signal comes; 0 when everything in hand was finished.
 pub(crate) async fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     let config = arguments.config()?;
     // Records of the audit log are written whatever the level is.
-    logging::start(arguments.log_level, LevelFilter::INFO, arguments.log_format)?;
+    let export = config.collector.as_ref().map(Export::start).transpose()?;
+    logging::start(arguments.log_level, LevelFilter::INFO, arguments.log_format, export.as_ref())?;
     for UnknownVariable { name, nearest } in unknown_variables() {
         tracing::warn!(
             variable = name,
@@ -53,6 +55,9 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode
         }
     });
     let drained = app.run(shutdown).await;
+    if let Some(export) = export {
+        export.stop().await;
+    }
     signals.abort();
     hangups.abort();
     if drained {

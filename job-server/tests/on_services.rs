@@ -132,6 +132,33 @@ async fn a_schema_is_made_checked_and_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doctor_tells_schemas_apart() {
+    let database = empty_database().await;
+    let doctor = |arguments: &[&str]| {
+        let (code, stdout, stderr) = run(job_server(&["doctor", "--store", database.url()]).args(arguments));
+        assert!(stderr.is_empty(), "{stderr}");
+        (code, stdout)
+    };
+    let (code, older) = doctor(&[]);
+    assert!(code == Some(0) && older.contains("note   schema") && older.contains("version 0"), "{older}");
+    let (code, older) = doctor(&["--no-migrate"]);
+    assert!(
+        code == Some(1) && older.contains("WRONG  schema") && older.contains("job-server migrate"),
+        "{older}"
+    );
+    assert_eq!(run(&mut job_server(&["migrate", "--store", database.url()])).0, Some(0));
+    let (code, fits) = doctor(&[]);
+    assert!(code == Some(0) && fits.contains("ok     schema") && fits.contains("outbox"), "{fits}");
+    database.run("INSERT INTO job_schema_version VALUES (99, 'later', 'x')").await.unwrap();
+    let (code, newer) = doctor(&[]);
+    assert!(code == Some(1) && newer.contains("use a newer program"), "{newer}");
+    database.run("DELETE FROM job_schema_version WHERE version = 99").await.unwrap();
+    database.run("UPDATE job_schema_version SET checksum = 'x' WHERE version = 2").await.unwrap();
+    let (code, other) = doctor(&[]);
+    assert!(code == Some(1) && other.contains("schema version 2 of the database differs"), "{other}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn finished_jobs_are_pruned() {
     let database = empty_database().await;
     let place = tempfile::tempdir().unwrap();

@@ -37,6 +37,6 @@ mod row_place;
 mod sort_key;
 mod status_code;
 
-pub use migrations::{Migration, migration_script, migrations};
+pub use migrations::{Migration, SchemaState, migration_script, migrations};
 pub use options::PostgresOptions;
 pub use store::PostgresStore;

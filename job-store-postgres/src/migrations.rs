@@ -3,6 +3,8 @@
 //! What was applied is remembered with its checksum, so that a file that was changed afterwards is noticed, and a schema
 //! that is newer than this program is refused instead of misunderstood.
 
+use std::fmt;
+
 use job_core::{Error, ErrorKind, Result, RetryClass};
 use sha2::{Digest, Sha256};
 use sqlx::{Executor, PgConnection, Row};
@@ -95,15 +97,64 @@ pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<Vec<i32>, s
     Ok(fresh)
 }
 
-/// Whether the schema is the one that this program was written for.
-pub(crate) async fn validate(connection: &mut PgConnection) -> Result<()> {
-    let applied = match applied(connection).await {
-        Ok(applied) => applied,
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Vec::new(),
-        Err(error) => return Err(error::from_database(error)),
-    };
-    check(&applied)
-        .map_err(|message| Error::new(ErrorKind::Unsupported, message).with_retry(RetryClass::Permanent))
+/// How the schema of a database stands to the one that this program was written for. Its text is a sentence for the
+/// operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaState {
+    /// It is that one.
+    UpToDate,
+    /// A migration brings it up to date. Version 0 is an empty database.
+    Older {
+        /// The version of the database.
+        found: usize,
+    },
+    /// Only a newer program understands it.
+    Newer {
+        /// The version of the database.
+        found: usize,
+    },
+    /// It was made by something else, or its record was changed by hand.
+    Different {
+        /// The first version that is not as this program knows it.
+        version: i32,
+    },
+}
+
+impl fmt::Display for SchemaState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let newest = ALL.len();
+        match self {
+            Self::UpToDate => write!(f, "the database has schema version {newest}, which this program needs"),
+            Self::Older { found } => write!(
+                f,
+                "the database has schema version {found}, and this program needs {newest}: run the migration"
+            ),
+            Self::Newer { found } => write!(
+                f,
+                "the database has schema version {found}, and this program knows only {newest}: use a newer program"
+            ),
+            Self::Different { version } => {
+                write!(f, "schema version {version} of the database differs from that of this program")
+            }
+        }
+    }
+}
+
+/// How the schema stands.
+pub(crate) async fn state(connection: &mut PgConnection) -> Result<SchemaState> {
+    match applied(connection).await {
+        Ok(applied) => Ok(compare(&applied)),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(compare(&[])),
+        Err(error) => Err(error::from_database(error)),
+    }
+}
+
+/// Nothing, when the schema is the one that this program was written for.
+pub(crate) fn insist(state: SchemaState) -> Result<()> {
+    match state {
+        SchemaState::UpToDate => Ok(()),
+        state => Err(Error::new(ErrorKind::Unsupported, state.to_string()).with_retry(RetryClass::Permanent)),
+    }
 }
 
 async fn applied(connection: &mut PgConnection) -> Result<Vec<(i32, String)>, sqlx::Error> {
@@ -114,29 +165,20 @@ async fn applied(connection: &mut PgConnection) -> Result<Vec<(i32, String)>, sq
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-fn check(applied: &[(i32, String)]) -> Result<(), String> {
-    let newest = ALL.len();
-    if applied.len() > newest {
-        return Err(format!(
-            "the database has schema version {}, and this program knows only {newest}: use a newer program",
-            applied.len()
-        ));
+fn compare(applied: &[(i32, String)]) -> SchemaState {
+    let (found, newest) = (applied.len(), ALL.len());
+    let differs = |(migration, (version, checksum)): &(&Migration, &(i32, String))| {
+        migration.version != *version || migration.checksum() != *checksum
+    };
+    if found > newest {
+        SchemaState::Newer { found }
+    } else if let Some((migration, _)) = ALL.iter().zip(applied).find(differs) {
+        SchemaState::Different { version: migration.version }
+    } else if found < newest {
+        SchemaState::Older { found }
+    } else {
+        SchemaState::UpToDate
     }
-    for (migration, (version, checksum)) in ALL.iter().zip(applied) {
-        if migration.version != *version || migration.checksum() != *checksum {
-            return Err(format!(
-                "schema version {} of the database differs from that of this program",
-                migration.version
-            ));
-        }
-    }
-    if applied.len() < newest {
-        return Err(format!(
-            "the database has schema version {}, and this program needs {newest}: run the migration",
-            applied.len()
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -149,14 +191,22 @@ mod tests {
 
     #[test]
     fn only_the_schema_of_this_program_is_accepted() {
-        assert_eq!(check(&current()), Ok(()));
-        assert!(check(&[]).unwrap_err().contains("version 0"));
+        let refused = |applied: &[(i32, String)]| {
+            let state = compare(applied);
+            assert!(insist(state).is_err());
+            (state, state.to_string())
+        };
+        assert!(insist(compare(&current())).is_ok());
+        let (state, sentence) = refused(&[]);
+        assert!(state == SchemaState::Older { found: 0 } && sentence.contains("version 0"), "{sentence}");
         let mut newer = current();
         newer.push((99, String::new()));
-        assert!(check(&newer).unwrap_err().contains("use a newer program"));
+        let (state, sentence) = refused(&newer);
+        assert!(matches!(state, SchemaState::Newer { .. }) && sentence.contains("use a newer program"));
         let mut changed = current();
         changed[0].1.push('x');
-        assert!(check(&changed).unwrap_err().contains("differs"));
+        let (state, sentence) = refused(&changed);
+        assert!(state == SchemaState::Different { version: 1 } && sentence.contains("differs"), "{sentence}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::create;
 use crate::dependents::Dependents;
 use crate::failures::Failures;
 use crate::list::{Count, List};
-use crate::migrations;
+use crate::migrations::{self, SchemaState};
 use crate::numbers::Numbers;
 use crate::options::PostgresOptions;
 use crate::overview::Glance;
@@ -90,7 +90,15 @@ impl PostgresStore {
     /// # Errors
     /// [`Unsupported`](job_core::ErrorKind::Unsupported), with the versions, when it is not.
     pub async fn validate(&self) -> Result<()> {
-        self.runner().run(Validate).await
+        migrations::insist(self.schema().await?)
+    }
+
+    /// How the schema of the database stands to the one that this program was written for.
+    ///
+    /// # Errors
+    /// Transient when the database cannot be reached.
+    pub async fn schema(&self) -> Result<SchemaState> {
+        self.runner().run(Schema).await
     }
 
     /// What time it is on the database's machine: the store itself never asks.
@@ -130,17 +138,17 @@ impl Step for Migrate {
     }
 }
 
-struct Validate;
+struct Schema;
 
 #[async_trait]
-impl Step for Validate {
-    type Output = ();
-    const NAME: &'static str = "store::validate";
+impl Step for Schema {
+    type Output = SchemaState;
+    const NAME: &'static str = "store::schema";
     const FORM: Form = Form::Statement;
 
-    async fn run(&mut self, connection: &mut sqlx::PgConnection) -> Result<(), Trouble> {
+    async fn run(&mut self, connection: &mut sqlx::PgConnection) -> Result<SchemaState, Trouble> {
         connect::check_server(connection).await?;
-        Ok(migrations::validate(connection).await?)
+        Ok(migrations::state(connection).await?)
     }
 }
 

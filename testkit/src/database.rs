@@ -102,6 +102,15 @@ impl TestDatabase {
         &self.name
     }
 
+    /// Runs SQL in this database and gives back what it prints.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn run(&self, sql: &str) -> Result<String> {
+        let (url, sql) = (self.url.clone(), sql.to_owned());
+        spawn_blocking(move || psql::run(&url, &sql)).await.context("running psql panicked")?
+    }
+
     async fn copy(&self, template: &str) -> Result<()> {
         self.sql(format!("create database {} template {template}", self.name)).await
     }

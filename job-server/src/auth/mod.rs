@@ -8,6 +8,7 @@ mod attempts;
 mod browser;
 mod capability;
 mod random;
+mod rates;
 mod role;
 mod token;
 mod token_file;
@@ -15,6 +16,7 @@ mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -27,6 +29,7 @@ pub(crate) use token::{TokenRecord, TokenText};
 pub(crate) use token_file::TokenFile;
 
 use attempts::Attempts;
+use rates::Rates;
 use tokens::Tokens;
 
 use crate::error::ApiError;
@@ -53,6 +56,7 @@ struct Keys {
     tokens: Arc<Tokens>,
     secret: Secret,
     attempts: Attempts,
+    rates: Rates,
 }
 
 /// What is asked for.
@@ -82,13 +86,15 @@ impl Guard {
         Self { access: Access::Anyone, clock }
     }
 
-    /// Asks for the tokens in the file `tokens`. Without a `secret`, one is made and kept beside them.
+    /// Asks for the tokens in the file `tokens`, with each of which `rate` requests a second may come. Without a `secret`, one
+    /// is made and kept beside them.
     ///
     /// # Errors
     /// A sentence for the operator when a file cannot be read or kept.
     pub(crate) fn with_tokens(
         tokens: &Path,
         secret: Option<Secret>,
+        rate: u32,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let known = Arc::new(Tokens::open(TokenFile::new(tokens))?);
@@ -96,7 +102,7 @@ impl Guard {
             Some(secret) => secret,
             None => Secret::kept_at(&beside(tokens, ".secret"))?,
         };
-        let keys = Keys { tokens: known, secret, attempts: Attempts::default() };
+        let keys = Keys { tokens: known, secret, attempts: Attempts::default(), rates: Rates::new(rate) };
         Ok(Self { access: Access::Tokens(Box::new(keys)), clock })
     }
 
@@ -121,7 +127,7 @@ impl Guard {
     /// # Errors
     /// What the caller is told when that stays unknown.
     pub(crate) fn identify(&self, asked: &Asked<'_>) -> Result<Caller, ApiError> {
-        let is_open = asked.endpoint.role().is_none();
+        let is_open = asked.needed().is_none();
         let keys = match &self.access {
             Access::Anyone => {
                 asked.check_host()?;
@@ -142,15 +148,14 @@ impl Guard {
         };
         let now = self.clock.now();
         let fail = |error: ApiError| {
-            keys.attempts.failed(asked.way.peer.ip(), now).map_err(too_many)?;
+            keys.attempts.failed(asked.way.peer.ip(), now).map_err(|wait| too_many(TOO_OFTEN, wait))?;
             Err(error)
         };
         if let Some(value) = asked.headers.get(AUTHORIZATION) {
             let Some(shown) = bearer(value) else { return fail(unauthorised(NOT_BEARER)) };
-            return match keys.tokens.find(shown, now) {
-                Some(record) => Ok(Caller::Token(record)),
-                None => fail(unauthorised(NOT_GOOD)),
-            };
+            let Some(record) = keys.tokens.find(shown, now) else { return fail(unauthorised(NOT_GOOD)) };
+            keys.rates.asked(&record.id, now).map_err(|wait| too_many(TOO_FAST, wait))?;
+            return Ok(Caller::Token(record));
         }
         match asked.query.get(capability::PARAMETER).filter(|_| asked.endpoint.answers_status_urls()) {
             // Never 404, which tells workers that the job is gone and its task can be thrown away.
@@ -166,6 +171,15 @@ impl Guard {
 }
 
 impl Asked<'_> {
+    /// The role that is needed. Where other machines reach the admin address, whoever collects metrics has to say who it is;
+    /// probes cannot, and are told nothing about partitions.
+    fn needed(&self) -> Option<AccessRole> {
+        match self.endpoint {
+            Endpoint::Metrics if !self.way.is_local => Some(AccessRole::Reader),
+            endpoint => endpoint.role(),
+        }
+    }
+
     /// Refuses a name that leads to an address of this machine by deceit.
     fn check_host(&self) -> Result<(), ApiError> {
         if !self.way.is_local {
@@ -183,10 +197,11 @@ impl Caller {
     /// # Errors
     /// What the caller is told when not.
     pub(crate) fn may(&self, asked: &Asked<'_>) -> Result<(), ApiError> {
-        let (Some(needed), Self::Token(record)) = (asked.endpoint.role(), self) else { return Ok(()) };
+        let (Some(needed), Self::Token(record)) = (asked.needed(), self) else { return Ok(()) };
         let partition = &asked.path.partition;
-        // What all partitions share, all may look at.
-        let is_shared = partition.is_empty() && needed == AccessRole::Reader;
+        // What all partitions share, all may look at; metrics add up what is in them.
+        let is_shared =
+            partition.is_empty() && needed == AccessRole::Reader && asked.endpoint != Endpoint::Metrics;
         if !is_shared && !record.partition.reaches(partition) {
             return Err(if partition.is_empty() { not_for_all() } else { not_found(asked.path) });
         }
@@ -209,6 +224,10 @@ const NOT_BEARER: &str = "Authorization is not understood here: expected Bearer 
 const NOT_GOOD: &str = "the token is unknown, expired or revoked";
 const NOT_PROVEN: &str = "this URL does not prove that its bearer may read the status of this job";
 
+const TOO_OFTEN: &str = "too many requests without a good token from this address: wait, and check the token";
+const TOO_FAST: &str =
+    "too many requests a second with this token: wait, ask more slowly, or have --token-rate-max raised";
+
 /// The token of an Authorization header; the scheme's case does not matter (RFC 9110 §11.1).
 fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
@@ -220,11 +239,8 @@ fn unauthorised(message: &'static str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, message).with_header(WWW_AUTHENTICATE, challenge)
 }
 
-fn too_many(wait: std::time::Duration) -> ApiError {
-    let error = ApiError::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "too many requests without a good token from this address: wait, and check the token",
-    );
+fn too_many(message: &'static str, wait: Duration) -> ApiError {
+    let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, message);
     error.with_header(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
 }
 

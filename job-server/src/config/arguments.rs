@@ -21,6 +21,7 @@ use crate::demo::DemoArgs;
 use crate::limits::Limits;
 use crate::maintenance::{MigrateArguments, PruneArguments, VerifyArguments};
 use crate::server::TlsFiles;
+use crate::telemetry::CollectorUrl;
 use crate::token_command::TokenCommand;
 
 /// A job orchestration engine with a REST API.
@@ -234,6 +235,12 @@ pub struct ServeArguments {
         value_parser = clap::value_parser!(u32).range(1..=100_000)
     )]
     pub requests_max: u32,
+    /// Most requests a second with one token, and twice as many at once after a rest; 0 for any number.
+    #[arg(
+        long, env = "JOB_SERVICE_TOKEN_RATE_MAX", value_name = "REQUESTS", default_value_t = 500,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000)
+    )]
+    pub token_rate_max: u32,
     /// How long a stopping server lets requests finish, in seconds.
     #[arg(
         long, env = "JOB_SERVICE_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = 20,
@@ -249,6 +256,9 @@ pub struct ServeArguments {
     pub drain_delay_seconds: u32,
     #[command(flatten)]
     pub(crate) health: HealthArguments,
+    /// Send spans of traces to this collector, by OTLP over HTTP: `http[s]://HOST:PORT` [default: to nobody].
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     /// Least level of the log lines: error, warn, info, debug, trace or off.
     #[arg(long, env = "CAF_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     pub log_level: LevelFilter,
@@ -311,6 +321,7 @@ impl ServeArguments {
             connections_max: self.connections_max as usize,
             connections_per_address_max: self.connections_per_address_max as usize,
             requests_max: self.requests_max as usize,
+            token_rate_max: self.token_rate_max,
             drain_time: Duration::from_secs(self.drain_seconds.into()),
             ..Limits::default()
         };
@@ -346,6 +357,7 @@ impl ServeArguments {
             tracker_batch_size: self.tracker_batch_size as usize,
             drain_delay: Duration::from_secs(self.drain_delay_seconds.into()),
             health: self.health.schedule(),
+            collector: self.collector()?,
             prefetch_buffer: self.rabbitmq_prefetch_buffer.map(|buffer| buffer as usize),
             limits,
         };
@@ -365,6 +377,12 @@ impl ServeArguments {
             ),
             _ => Ok(None),
         }
+    }
+
+    fn collector(&self) -> anyhow::Result<Option<CollectorUrl>> {
+        let url = self.otlp_endpoint.as_deref().filter(|url| !url.is_empty());
+        let parsed = url.map(|url| url.parse().map_err(|why| anyhow::anyhow!("--otlp-endpoint: {why}")));
+        parsed.transpose()
     }
 
     fn secret(&self) -> anyhow::Result<Option<Secret>> {

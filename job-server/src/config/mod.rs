@@ -32,6 +32,7 @@ use crate::auth::Secret;
 use crate::health::HealthSchedule;
 use crate::limits::Limits;
 use crate::server::TlsFiles;
+use crate::telemetry::CollectorUrl;
 
 /// Everything a server needs to know, except its store and its queue.
 #[derive(Debug, Clone)]
@@ -92,6 +93,8 @@ pub struct Config {
     pub health: HealthSchedule,
     /// How many reports may be in hand besides the one that is recorded; by default twice the batch.
     pub prefetch_buffer: Option<usize>,
+    /// The collector that spans are sent to, by a process that serves; without one nobody gets any.
+    pub collector: Option<CollectorUrl>,
     /// Bounds on what clients may do.
     pub limits: Limits,
 }
@@ -128,6 +131,7 @@ impl Default for Config {
             drain_delay: Duration::ZERO,
             health: HealthSchedule::default(),
             prefetch_buffer: None,
+            collector: None,
             limits: Limits::default(),
         }
     }

@@ -85,7 +85,7 @@ fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
 /// # Errors
 /// When the engine or its API could not be started, or the API stopped answering.
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
-    logging::start(LevelFilter::ERROR, LevelFilter::OFF, LogFormat::Human)?;
+    logging::start(LevelFilter::ERROR, LevelFilter::OFF, LogFormat::Human, None)?;
     let interrupt = Shutdown::new();
     // Not one of the tasks that stopping waits for.
     let signals = Shutdown::new().spawn(stop_on_signals(interrupt.clone()));

@@ -1,7 +1,8 @@
 //! Actions on all selected jobs.
 
 use hyper::StatusCode;
-use job_core::query::StatusType;
+use job_core::PartitionId;
+use job_core::query::{Selection, StatusType};
 use job_core::store::Action;
 use serde_json::json;
 
@@ -15,15 +16,26 @@ pub(super) async fn cancel(api: &Api, call: &Call) -> Result<Answer, ApiError> {
     let partition = call.partition()?;
     let mut selection = selection(call, false, true)?;
     selection.status_type = StatusType::NotFinished;
-    let cancelled = api.service.act_on_selected(&partition, &selection, Action::Cancel).await?;
+    let cancelled = act(api, call, &partition, &selection, Action::Cancel).await?;
     Ok(counted(cancelled, &json!({ "jobsCanceled": cancelled })))
 }
 
 pub(super) async fn delete(api: &Api, call: &Call) -> Result<Answer, ApiError> {
     let partition = call.partition()?;
     let selection = selection(call, false, true)?;
-    let deleted = api.service.act_on_selected(&partition, &selection, Action::Delete).await?;
+    let deleted = act(api, call, &partition, &selection, Action::Delete).await?;
     Ok(counted(deleted, &json!({ "jobsDeleted": deleted })))
+}
+
+async fn act(
+    api: &Api,
+    call: &Call,
+    partition: &PartitionId,
+    selection: &Selection,
+    action: Action,
+) -> Result<u64, ApiError> {
+    let stepped = || call.stepped.notify_one();
+    Ok(api.service.act_on_selected_in_steps(partition, selection, action, stepped).await?)
 }
 
 fn counted(jobs: u64, body: &serde_json::Value) -> Answer {

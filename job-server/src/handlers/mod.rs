@@ -13,11 +13,13 @@ mod static_file;
 mod stats;
 mod swagger;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Uri};
 use job_core::{JobKey, JobService, PartitionId, Shutdown};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
@@ -50,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) correlation_id: String,
     /// Cancelled when nobody waits for the answer any more.
     pub(crate) gone: CancellationToken,
+    /// Told when a step of long work is done.
+    pub(crate) stepped: Arc<Notify>,
 }
 
 impl Call {

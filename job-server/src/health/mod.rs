@@ -265,17 +265,35 @@ mod tests {
     use super::*;
     use job_core::clock::ManualClock;
 
-    #[tokio::test]
-    async fn each_port_that_is_served_has_to_accept() {
-        let port = Arc::new(PortState::default());
-        let health = Health::new(
+    fn health(port: &Arc<PortState>) -> Health {
+        Health::new(
             Arc::new(job_store_memory::MemoryStore::new()),
             Arc::new(job_queue_memory::MemoryQueue::new()),
             Arc::new(ManualClock::new(Timestamp::default())),
-            Arc::clone(&port),
+            Arc::clone(port),
             Shutdown::new(),
             HealthSchedule::default(),
-        );
+        )
+    }
+
+    #[tokio::test]
+    async fn it_is_ready_only_when_its_port_of_https_can_be_reached() {
+        let port = Arc::new(PortState::default());
+        let health = health(&port);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = *port.https.address.get_or_init(|| listener.local_addr().unwrap());
+        assert_eq!(health.check_readiness().await, [None, None, None, None]);
+        drop(listener);
+        let problems = health.check_readiness().await;
+        let problem = problems[0].as_ref().expect("nothing listens there any more");
+        assert!(problem.contains(&format!("port {} is: not accepting", address.port())), "{problem}");
+        assert_eq!(problems[1..], [None, None, None], "the rest is well");
+    }
+
+    #[tokio::test]
+    async fn each_port_that_is_served_has_to_accept() {
+        let port = Arc::new(PortState::default());
+        let health = health(&port);
         assert_eq!(health.closed_port(), None, "none is served");
         for (served, number) in [(&port.http, 80), (&port.https, 443)] {
             served.address.get_or_init(|| ([127, 0, 0, 1], number).into());

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -14,14 +15,16 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::bare_answer::bare_answer;
 use super::listener::Way;
+use super::places::Place;
 use super::site::Site;
 
 /// How long, and how many bytes, a client that is being told to stop may go on sending before it is cut off.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 32 << 20;
 
-/// Serves requests until the client closes, errs or idles, or until `shutdown` stops and the one in hand is answered.
-pub(super) async fn serve<S>(stream: S, way: Way, site: Arc<Site>, shutdown: Shutdown)
+/// Serves requests until the client closes, errs or idles, until `shutdown` stops and the one in hand is answered, or until
+/// somebody else needs the `place` of a client that has said nothing yet.
+pub(super) async fn serve<S>(stream: S, way: Way, site: Arc<Site>, shutdown: Shutdown, place: Arc<Place>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -35,21 +38,27 @@ where
         // Twice what is allowed reaches us, to be refused with a sentence; hyper refuses what is beyond.
         .max_headers(limits.headers_max * 2)
         .max_buf_size(((limits.header_bytes_max + limits.url_bytes_max) * 2).max(16 << 10));
+    let seat = Arc::clone(&place);
     let service = service_fn(move |request| {
+        seat.speaks();
         let site = Arc::clone(&site);
         Box::pin(async move { Ok::<_, Infallible>(site.serve(request, way).await) })
     });
     let mut connection = builder.serve_connection(io, service);
-    let mut stopping = pin!(shutdown.stopping());
+    let (mut stopping, mut lost) = (pin!(shutdown.stopping()), pin!(place.lost()));
     let mut asked_to_stop = false;
     let served = poll_fn(|cx| {
         if !asked_to_stop && stopping.as_mut().poll(cx).is_ready() {
             asked_to_stop = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        connection.poll_without_shutdown(cx)
+        if !place.has_spoken() && lost.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        connection.poll_without_shutdown(cx).map(Some)
     })
     .await;
+    let Some(served) = served else { return };
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
     match served {

@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::bare_answer::bare_answer;
 use super::connection;
-use super::places::Full;
+use super::places::{Full, Place};
 use super::site::Site;
 use super::stall_guard::StallGuard;
 use super::tls::Tls;
@@ -84,13 +84,13 @@ impl Listener {
             let stream = StallGuard::new(stream, Arc::clone(&clock), site.limits().write_stall_time);
             let way = Way { peer, is_tls: tls.is_some(), is_local: self.address.ip().is_loopback() };
             let (site, tls, stop) = (Arc::clone(&site), tls.clone(), shutdown.clone());
+            let place = Arc::new(place);
             shutdown.spawn(async move {
-                let _place = place;
                 match tls {
-                    None => connection::serve(stream, way, site, stop).await,
+                    None => connection::serve(stream, way, site, stop, place).await,
                     Some(tls) => {
-                        if let Some(stream) = shake_hands(stream, &tls, &site, &stop).await {
-                            connection::serve(stream, way, site, stop).await;
+                        if let Some(stream) = shake_hands(stream, &tls, &site, &stop, &place).await {
+                            connection::serve(stream, way, site, stop, place).await;
                         }
                     }
                 }
@@ -99,18 +99,20 @@ impl Listener {
     }
 }
 
-/// The encrypted stream, unless the client does not keep to the protocol, is slow, or the server stops.
+/// The encrypted stream, unless the client does not keep to the protocol, is slow, has to make room, or the server stops.
 async fn shake_hands(
     stream: StallGuard<TcpStream>,
     tls: &Tls,
     site: &Site,
     shutdown: &Shutdown,
+    place: &Place,
 ) -> Option<TlsStream<StallGuard<TcpStream>>> {
     let clock = site.clock();
     let shaking = clock.timeout(site.limits().header_time, tls.acceptor().accept(stream));
     let shaken = tokio::select! {
         biased;
         () = shutdown.stopping() => return None,
+        () = place.lost() => return None,
         shaken = shaking => shaken,
     };
     match shaken {

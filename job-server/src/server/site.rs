@@ -10,7 +10,8 @@ use hyper::header::{HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use job_core::{Clock, ClockExt, Shutdown};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -26,7 +27,7 @@ use crate::middleware::{compression, correlation, panic, trace};
 use crate::query_string::QueryString;
 use crate::reply::Answer;
 use crate::router::{Endpoint, Found, PathParameters, Route, Router};
-use crate::telemetry::RequestMetrics;
+use crate::telemetry::{RequestMetrics, spans};
 
 static CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
 
@@ -107,14 +108,20 @@ impl Site {
         let (head, body) = request.into_parts();
         let Found { endpoint, call } = self.router.find(&head.method, head.uri.path());
         let watch = self.metrics.start(endpoint);
+        let operation = endpoint.map_or("none", Endpoint::name);
         let given = trace::given(&head.headers);
         let correlation_id = correlation::of(&head.headers, given);
         let shown_id = correlation_id.to_str().unwrap_or_default().to_owned();
         let place = trace::place(given, &shown_id);
         let gzip = compression::accepts_gzip(&head.headers);
-        let span = tracing::info_span!(
-            "request", correlation_id = shown_id, trace_id = place.trace_id(), http.method = %head.method, http.path = head.uri.path()
-        );
+        let exported =
+            spans::request(operation, head.method.as_str(), head.uri.path(), &shown_id, place, given);
+        let span = exported.in_scope(|| {
+            tracing::info_span!(
+                "request", correlation_id = shown_id, trace_id = place.trace_id(), http.method = %head.method,
+                http.path = head.uri.path()
+            )
+        });
         let mut answer = async {
             let outcome = self.exchange(call, head, body, way, shown_id).await;
             let answer = outcome.unwrap_or_else(|error| {
@@ -129,6 +136,7 @@ impl Site {
             answer
         }
         .instrument(span)
+        .instrument(exported.clone())
         .await;
         if compression::is_worthwhile(&answer) {
             compression::mark_as_varying(&mut answer);
@@ -144,6 +152,7 @@ impl Site {
         }
         headers.insert(&CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         watch.answered(answer.status().as_u16());
+        spans::answered(&exported, answer.status().as_u16());
         answer.map(Full::new)
     }
 
@@ -169,7 +178,8 @@ impl Site {
                 return Err(error);
             }
         };
-        let limit = self.time_for(endpoint, admitted.is_wait);
+        let (limit, is_bulk) = (self.time_for(admitted.is_wait), endpoint.is_bulk());
+        let stepped = Arc::clone(&admitted.call.stepped);
         let api = Arc::clone(&self.api);
         // Detached: when the client goes away the connection's future is dropped, and a call to a store that is cut off
         // in the middle of a transaction would poison its connection.
@@ -178,10 +188,17 @@ impl Site {
             finish(entry, &outcome.as_ref()).await;
             outcome
         };
-        match self.clock.timeout(limit, self.tasks.spawn(work.in_current_span())).await {
+        let work = self.tasks.spawn(work.in_current_span());
+        let finished = if is_bulk {
+            let whole = self.clock.timeout(self.limits.bulk_time, self.within_steps(work, &stepped));
+            whole.await.unwrap_or(Err(self.limits.bulk_time))
+        } else {
+            self.clock.timeout(limit, work).await.map_err(|_| limit)
+        };
+        match finished {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => Err(panic::answer(error)),
-            Err(_) => Err(ApiError::overloaded(format!(
+            Err(limit) => Err(ApiError::overloaded(format!(
                 "the request was not finished within {} s: it may still take effect, so look before trying again",
                 limit.as_secs()
             ))),
@@ -220,7 +237,8 @@ impl Site {
         let body = if endpoint.takes_body() { self.read_body(&head, body).await? } else { HeldBody::empty() };
         let (uri, headers) = (head.uri, head.headers);
         let (is_tls, bytes) = (way.is_tls, body.bytes.clone());
-        let call = Call { uri, headers, is_tls, path, query, body: bytes, correlation_id, gone };
+        let stepped = Arc::default();
+        let call = Call { uri, headers, is_tls, path, query, body: bytes, correlation_id, gone, stepped };
         Ok(Admitted { call, is_wait, _room: (permit, body) })
     }
 
@@ -238,9 +256,25 @@ impl Site {
         permit.map(Some).map_err(|_| ApiError::overloaded("too many requests at once: try again in a moment"))
     }
 
-    fn time_for(&self, endpoint: Endpoint, is_wait: bool) -> Duration {
-        let time = if endpoint.is_bulk() { self.limits.bulk_time } else { self.limits.handler_time };
+    fn time_for(&self, is_wait: bool) -> Duration {
+        let time = self.limits.handler_time;
         if is_wait { time + Duration::from_secs(60) } else { time }
+    }
+
+    /// The outcome of work that goes on step by step, or the time after which it is taken to be stuck in one.
+    async fn within_steps<T: Send>(
+        &self,
+        mut work: JoinHandle<T>,
+        stepped: &Notify,
+    ) -> Result<Result<T, JoinError>, Duration> {
+        let limit = self.limits.handler_time;
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut work => return Ok(outcome),
+                step = self.clock.timeout(limit, stepped.notified()) => step.map_err(|_| limit)?,
+            }
+        }
     }
 
     async fn read_body(&self, head: &Parts, body: Incoming) -> Result<HeldBody, ApiError> {

@@ -67,6 +67,7 @@ pub(crate) static METRICS: &[Metric] = metrics! {
     Gauge "job_service_store_connections_max" {} "The most that may be open."
     Histogram "job_service_queue_call_duration_seconds" { call } "Calls of the queue; publishing lasts until all is confirmed."
     Counter "job_service_queue_call_errors_total" { call kind } "Calls of the queue that failed."
+    Counter "job_service_spans_total" { outcome ["exported" "lost"] } "Spans of traces that were sent to the collector, if there is one."
     Gauge "job_service_check_healthy" { check ["deadlocks" "ports-alive" "ports-ready" "database" "ping" "queue"] } "The checks behind /health-check: 1 when well."
 };
 

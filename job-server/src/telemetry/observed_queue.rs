@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use job_core::Result;
 use job_core::queue::{ConsumeOptions, Consumer, Publication, PublishOutcome, TaskQueue};
 
+use super::spans;
 use super::timed::{Names, timed};
 
 const NAMES: Names = Names {
+    backend: "queue",
     durations: "job_service_queue_call_duration_seconds",
     errors: "job_service_queue_call_errors_total",
 };
@@ -21,7 +23,12 @@ pub(crate) struct ObservedQueue(pub(crate) Arc<dyn TaskQueue>);
 #[deny(clippy::missing_trait_methods)]
 impl TaskQueue for ObservedQueue {
     async fn publish(&self, messages: Vec<Publication>) -> Result<Vec<PublishOutcome>> {
-        timed(NAMES, "publish", self.0.publish(messages)).await
+        let spans: Vec<_> = messages.iter().map(spans::message).collect();
+        let outcomes = timed(NAMES, "publish", self.0.publish(messages)).await?;
+        for (span, outcome) in spans.iter().zip(&outcomes) {
+            spans::published(span, outcome);
+        }
+        Ok(outcomes)
     }
 
     async fn consume(&self, queue: &str, options: ConsumeOptions) -> Result<Consumer> {

@@ -18,6 +18,7 @@ use job_core::{
 use super::timed::{Names, timed};
 
 const NAMES: Names = Names {
+    backend: "store",
     durations: "job_service_store_call_duration_seconds",
     errors: "job_service_store_call_errors_total",
 };

@@ -2,10 +2,14 @@
 
 use job_core::{ErrorKind, Result, Stopwatch};
 use metrics::{counter, histogram};
+use tracing::Instrument as _;
 
-/// The metrics of one backend.
+use super::spans;
+
+/// One backend: what spans call it, and its metrics.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Names {
+    pub(super) backend: &'static str,
     pub(super) durations: &'static str,
     pub(super) errors: &'static str,
 }
@@ -17,10 +21,13 @@ pub(super) async fn timed<T>(
     future: impl Future<Output = Result<T>> + Send,
 ) -> Result<T> {
     let watch = Stopwatch::start();
-    let result = future.await;
+    let span = spans::call(names.backend, call);
+    let result = future.instrument(span.clone()).await;
     histogram!(names.durations, "call" => call).record(watch.elapsed());
     if let Err(error) = &result {
-        counter!(names.errors, "call" => call, "kind" => label(error.kind())).increment(1);
+        let kind = label(error.kind());
+        spans::failed(&span, kind);
+        counter!(names.errors, "call" => call, "kind" => kind).increment(1);
     }
     result
 }

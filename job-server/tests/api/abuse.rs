@@ -172,6 +172,35 @@ async fn a_request_that_takes_too_long_is_answered_and_goes_on() {
 }
 
 #[tokio::test]
+async fn an_action_on_many_jobs_that_gets_stuck_is_answered_and_goes_on() {
+    let store = HookedStore::new();
+    let limits = Limits { handler_time: Duration::from_millis(500), ..Limits::default() };
+    let config = Config { limits, cancel_batch: 1, ..Config::default() };
+    let server = Server::with(config, Arc::clone(&store)).await;
+    let jobs = "/job-service/v1/partitions/slow/jobs";
+    for id in ["a", "b"] {
+        let target = format!("{jobs}/{id}");
+        assert_eq!(request(server.address, "PUT", &target, &[JSON], BODY.as_bytes()).await.status, 201);
+    }
+    // One step is done, and nothing ever comes of the next.
+    store.gate.add_permits(1);
+    let answer = server.post(&format!("{jobs}:cancel")).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert!(answer.message().contains("may still take effect"), "{answer:?}");
+    store.gate.add_permits(10);
+    let is_cancelled = async || {
+        let count = server.get("/job-service/v1/partitions/slow/jobStats").await.json();
+        count["Cancelled"] == 2
+    };
+    soon(async {
+        while !is_cancelled().await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn too_many_requests_at_once_are_told_to_come_back() {
     let store = HookedStore::new();
     let limits = Limits { requests_max: 2, waits_max: 1, ..Limits::default() };

@@ -216,6 +216,8 @@ async fn sip_from(pair: Option<Pair>) {
     assert!(sipping.drain(&clock, Duration::from_secs(5)).await);
 }
 
+const PING: &str = "GET /job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_address_and_no_crowd_takes_all_connections() {
     let server = limited(Limits::default()).await;
@@ -223,7 +225,11 @@ async fn no_address_and_no_crowd_takes_all_connections() {
     let mut kept = Vec::new();
     for last in 2..6 {
         for _ in 0..256 {
-            kept.push(Connection::open_from([127, 0, 0, last].into(), server.address).await);
+            let mut connection = Connection::open_from([127, 0, 0, last].into(), server.address).await;
+            // Otherwise it would have to make room.
+            connection.send(PING).await;
+            assert_eq!(connection.answer(false).await.unwrap().status, 200);
+            kept.push(connection);
         }
         if last == 2 {
             // The next one of the same address is too many, and others are not concerned.
@@ -242,9 +248,37 @@ async fn no_address_and_no_crowd_takes_all_connections() {
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     note(&format!("H7: connection 1,025 refused within {:?}", clock.now().since(begun)));
     drop(kept);
-    while !matches!(crate::client::raw(server.address, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await, Some(answer) if answer.status == 200)
-    {
+    while !matches!(crate::client::raw(server.address, PING).await, Some(answer) if answer.status == 200) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_crowd_keeps_nobody_out() {
+    let server = limited(Limits::default()).await;
+    let clock = SystemClock::new();
+    let mut silent = Vec::new();
+    for last in 2..6 {
+        for turn in 0..256 {
+            let mut connection = Connection::open_from([127, 0, 0, last].into(), server.address).await;
+            // Some say the beginning of something.
+            if turn % 2 == 0 {
+                connection.send("GET / HTTP/1.1\r\nHost: ").await;
+            }
+            silent.push(connection);
+        }
     }
+    let mut times = Vec::new();
+    for _ in 0..100 {
+        let begun = clock.now();
+        let mut newcomer = Connection::open_from([127, 0, 0, 9].into(), server.address).await;
+        newcomer.send(PING).await;
+        assert_eq!(newcomer.answer(false).await.unwrap().status, 200);
+        times.push(clock.now().since(begun));
+    }
+    note(&format!(
+        "H7: 100 requests beside 1,024 silent connections, the slowest {:?}",
+        times.iter().max().unwrap()
+    ));
+    assert!(silent[0].is_closed().await, "the oldest made room");
 }
 
 /// Requests that two readers could take apart differently.

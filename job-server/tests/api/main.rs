@@ -24,6 +24,7 @@ mod listing;
 mod malformed;
 mod metrics;
 mod mutations;
+mod otlp;
 mod overload;
 mod partitions;
 mod process;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use job_core::{Clock as _, SystemClock};
-use job_server::Config;
+use job_server::{Config, Limits};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -363,6 +363,51 @@ async fn what_only_this_machine_reaches_answers_to_none_but_its_names() {
             assert_eq!(asked(server.admin, target, "10.1.2.3").await.unwrap().status, 200, "{target}");
             assert_eq!(asked(server.admin, target, "localhost").await.unwrap().status, 200, "{target}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_used_too_fast_is_told_to_wait() {
+    let tokens = TokenBox::new();
+    let (hasty, other) = (tokens.create("reader", Some("p")), tokens.create("reader", Some("p")));
+    let limits = Limits { token_rate_max: 1, ..Limits::default() };
+    let config = Config { limits, ..tokens.config() };
+    let server = Server::with(config, Arc::new(job_store_memory::MemoryStore::new())).await;
+    let read_as =
+        async |token: &str| get_as(&server, &format!("Bearer {token}"), &Server::job_path("j")).await;
+    let refused = soon(async {
+        loop {
+            let answer = read_as(&hasty).await;
+            if answer.status != 404 {
+                return answer;
+            }
+        }
+    })
+    .await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")), "{refused:?}");
+    assert!(refused.message().contains("with this token"), "{refused:?}");
+    assert_eq!(read_as(&other).await.status, 404, "it concerns no other token");
+}
+
+#[tokio::test]
+async fn whoever_collects_metrics_from_another_machine_says_who_it_is() {
+    let tokens = TokenBox::new();
+    let of_all = tokens.create("reader", None);
+    let of_one = tokens.create("admin", Some("p"));
+    let config = Config { admin_listen: Some("0.0.0.0:0".parse().unwrap()), ..tokens.config() };
+    let server = Server::with(config, Arc::new(job_store_memory::MemoryStore::new())).await;
+    let admin = ([127, 0, 0, 1], server.admin.port()).into();
+    let metrics_as = async |token: &str| {
+        let bearer = format!("Authorization: Bearer {token}");
+        request(admin, "GET", "/metrics", &[&bearer], b"").await.status
+    };
+    let unknown = request(admin, "GET", "/metrics", &[], b"").await;
+    assert_eq!((unknown.status, unknown.header("www-authenticate").is_some()), (401, true), "{unknown:?}");
+    assert_eq!(metrics_as(&of_one).await, 403, "they are about all partitions");
+    assert_eq!(metrics_as(&of_all).await, 200);
+    // Probes know no tokens.
+    for target in ["/ping", "/healthcheck"] {
+        assert_eq!(request(admin, "GET", target, &[], b"").await.status, 200, "{target}");
     }
 }
 

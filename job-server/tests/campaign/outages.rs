@@ -102,6 +102,7 @@ async fn assert_everything_unavailable(what: &str, server: &Process) {
         (Method::POST, format!("{JOBS}/before/pause"), ""),
         (Method::POST, format!("{JOBS}/before/cancel"), ""),
         (Method::DELETE, format!("{JOBS}/before"), ""),
+        (Method::POST, format!("{JOBS}:cancel"), ""),
     ];
     let replies = join_all(requests.map(async |(method, path, body)| {
         let asked = format!("{what}: {method} {path}");
