@@ -4,8 +4,13 @@
 //! that a claim never pages past it, however many there are. A claim first brings back those whose time has come; that
 //! is one look at an index.
 //!
-//! Partitions take turns. Their due entries are found by skipping from partition to partition along the index, each
-//! gives an equal share of what is asked for, and what some cannot give is asked of the others in another round.
+//! Partitions take turns. Their due entries are found by skipping from partition to partition along the index, to the first
+//! entry of each. Each gives an equal share of what is asked for, and what some cannot give is asked of the others in another
+//! round.
+//!
+//! What was dispatched lately is dead in that index until it is vacuumed, and every look passes it: so there are as few looks
+//! as there can be, two where a claim gets all it asks for.
+//!
 //! Rows that another dispatcher is taking at this moment are skipped, not waited for.
 
 use std::borrow::Cow;
@@ -95,24 +100,23 @@ impl Claim<'_> {
     ) -> Result<Taken, Trouble> {
         let ClaimRequest { owner, now, lease, .. } = self.request;
         let rows = sqlx::query(
-            "WITH RECURSIVE partition AS (
-                 SELECT (SELECT min(partition_id) FROM outbox
-                         WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended) AS id
+            "WITH RECURSIVE first AS (
+                 (SELECT partition_id AS id, due_at FROM outbox
+                  WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+                  ORDER BY partition_id, due_at, outbox.id LIMIT 1)
                  UNION ALL
-                 SELECT (SELECT min(partition_id) FROM outbox
-                         WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
-                           AND partition_id > p.id)
-                 FROM partition p WHERE p.id IS NOT NULL
-             ), due AS MATERIALIZED (
-                 SELECT p.id, row_number() OVER (ORDER BY p.id <= $2 COLLATE \"C\", p.id) AS turn
-                 FROM partition p
+                 SELECT next.* FROM first f
                  CROSS JOIN LATERAL (
-                     SELECT FROM outbox
-                     WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended
-                       AND outbox.partition_id = p.id LIMIT 1
-                 ) one
-                 WHERE p.id IS NOT NULL
-                   AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = p.id)
+                     SELECT partition_id, due_at FROM outbox
+                     WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+                       AND outbox.partition_id > f.id
+                     ORDER BY partition_id, due_at, outbox.id LIMIT 1
+                 ) next
+             ), due AS MATERIALIZED (
+                 SELECT f.id, row_number() OVER (ORDER BY f.id <= $2 COLLATE \"C\", f.id) AS turn
+                 FROM first f
+                 WHERE f.due_at <= $1
+                   AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = f.id)
              ), candidate AS MATERIALIZED (
                  SELECT d.turn, o.*
                  FROM (SELECT id, turn FROM due ORDER BY turn LIMIT $3) d
@@ -163,13 +167,19 @@ impl Claim<'_> {
         let is_all = partitions.is_none_or(|partitions| partitions == 1 && rows.len() < limit);
         let others = before.iter().map(|entry| entry.id as i64);
         let all_taken: Vec<i64> = others.chain(taken.iter().copied()).collect();
-        let next_due: Option<i64> = sqlx::query_scalar(LEASE)
-            .bind(taken)
-            .bind(owner)
-            .bind(now.saturating_add(lease).as_millis())
-            .bind(all_taken)
-            .fetch_one(&mut *connection)
-            .await?;
+        let lease_end = now.saturating_add(lease).as_millis();
+        let next_due: Option<i64> = if entries.len() == limit {
+            sqlx::query(LEASE).bind(taken).bind(owner).bind(lease_end).execute(&mut *connection).await?;
+            None
+        } else {
+            sqlx::query_scalar(LEASE_AND_LOOK_AHEAD)
+                .bind(taken)
+                .bind(owner)
+                .bind(lease_end)
+                .bind(all_taken)
+                .fetch_one(&mut *connection)
+                .await?
+        };
         for (id, reason) in damaged {
             // The job says why it does not start.
             sqlx::query("UPDATE outbox SET attempts = attempts + 1, reason = $2, retry_at = parked_until WHERE id = $1")
@@ -182,28 +192,30 @@ impl Claim<'_> {
     }
 }
 
-/// Puts `$1` on lease, and says when to look again: the earliest time that an entry waits for which was not taken (`$4`).
-const LEASE: &str = "
+/// Puts `$1` on lease.
+const LEASE: &str = "UPDATE outbox SET lease_owner = $2, parked_until = $3 WHERE id = ANY($1)";
+
+/// The same, and says when to look again: the earliest time that an entry waits for which was not taken (`$4`).
+const LEASE_AND_LOOK_AHEAD: &str = "
     WITH RECURSIVE leased AS (
         UPDATE outbox SET lease_owner = $2, parked_until = $3 WHERE id = ANY($1)
-    ), partition AS (
-        SELECT (SELECT min(partition_id) FROM outbox
-                WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended) AS id
+    ), first AS (
+        (SELECT partition_id AS id, due_at FROM outbox
+         WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+           AND outbox.id <> ALL($4)
+         ORDER BY partition_id, due_at, outbox.id LIMIT 1)
         UNION ALL
-        SELECT (SELECT min(partition_id) FROM outbox
-                WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
-                  AND partition_id > p.id)
-        FROM partition p WHERE p.id IS NOT NULL
+        SELECT next.* FROM first f
+        CROSS JOIN LATERAL (
+            SELECT partition_id, due_at FROM outbox
+            WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+              AND outbox.partition_id > f.id AND outbox.id <> ALL($4)
+            ORDER BY partition_id, due_at, outbox.id LIMIT 1
+        ) next
     )
     SELECT least(
-        (SELECT min(one.due_at) FROM partition p
-         CROSS JOIN LATERAL (
-             SELECT due_at FROM outbox
-             WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
-               AND outbox.partition_id = p.id AND id <> ALL($4)
-             ORDER BY due_at LIMIT 1
-         ) one
-         WHERE NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = p.id)),
+        (SELECT min(f.due_at) FROM first f
+         WHERE NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = f.id)),
         (SELECT parked_until FROM outbox
          WHERE parked_until IS NOT NULL AND due_at IS NOT NULL AND NOT held AND NOT suspended AND id <> ALL($4)
          ORDER BY parked_until LIMIT 1))";

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use job_conformance::model::compare;
-use job_conformance::store::fixture::{create, job, read};
-use job_core::store::JobStore;
-use job_core::{Error, ErrorKind, SystemClock};
+use job_conformance::store::fixture::{ANNE, claim, complete, create, job, partition, read, record, settle};
+use job_core::query::Selection;
+use job_core::store::{JobStore, OutboxContent, Settled};
+use job_core::{Error, ErrorKind, JobStatus, SystemClock};
 use job_store_memory::MemoryStore;
 use job_store_postgres::{PostgresOptions, PostgresStore};
 use testkit::TestDatabase;
@@ -89,6 +90,61 @@ async fn the_script_for_a_database_administrator_does_the_same() {
     assert_eq!(store.migrate().await.expect("nothing is left to do"), Vec::<i32>::new());
     pool.close().await;
 }
+
+/// What the first version of the schema has stored is there after all that came later.
+#[tokio::test]
+async fn jobs_of_the_first_version_go_on_after_the_migration() {
+    let database = empty().await;
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    let script = job_store_postgres::migration_script(0);
+    let (first, _) = script.split_once("\n-- Version 2").expect("there are later versions");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("{first}COMMIT;"))).execute(&pool).await.expect("version 1");
+    sqlx::raw_sql(OF_THE_FIRST_VERSION).execute(&pool).await.expect("rows as they were then");
+    let store = database::connect(database.url()).await;
+    assert!(store.validate().await.expect_err("too old").message().contains("migrat"));
+    store.migrate().await.expect("migrate");
+    store.validate().await.expect("the newest schema");
+
+    let entries = claim(&store, 9).await;
+    let [due, kept] = entries.as_slice() else { panic!("one of each: {entries:?}") };
+    let OutboxContent::Start { task, correlation_id, .. } = &due.content else { panic!("{due:?}") };
+    assert_eq!(
+        (task.queue.as_str(), task.target.as_deref(), task.data.as_ref()),
+        ("w-in", Some("w-out"), &b"data"[..])
+    );
+    assert_eq!(
+        (due.job.job.as_str(), task.classifier.as_str(), correlation_id.as_deref()),
+        ("due", "Worker", None)
+    );
+    let OutboxContent::Stowed { queue, body, .. } = &kept.content else { panic!("{kept:?}") };
+    assert_eq!((kept.job.job.as_str(), queue.as_str(), body.as_ref()), ("started", "w-in", &b"kept"[..]));
+    assert!(settle(&store, ANNE, due.id, Settled::Published, 10).await);
+    for id in ["due", "started"] {
+        record(&store, &[complete(id, "")], 11).await;
+        assert_eq!(read(&store, id).await.status, JobStatus::Completed, "{id}");
+    }
+    assert_eq!(
+        store.count(&partition("p"), &Selection::default()).await.expect("count")[&JobStatus::Completed],
+        2
+    );
+    pool.close().await;
+}
+
+const OF_THE_FIRST_VERSION: &str = r"
+    INSERT INTO job (partition_id, job_id, job_no, create_time, last_update_time, update_group, start_time, percentage,
+        failure_count, last_failure, status, hundredths, percentage_group, has_progress_rows, has_prerequisites,
+        subtasks_completed, subtasks_failed)
+    VALUES ('p', 'due', 1, 1, 1, 0, NULL, 0, 0, 0, 5, 0, 0, false, false, 0, 0),
+        ('p', 'started', 2, 2, 3, 0, 3, 0, 0, 0, 0, 0, 0, false, false, 0, 0);
+    INSERT INTO job_detail (partition_id, job_no, job_id, create_time, delay_millis, fingerprint, id_key, name_key,
+        description_key, external_data_key)
+    VALUES ('p', 1, 'due', 1, 0, decode(repeat('00', 32), 'hex'), '\x6475650064756500', '\xff', '\xff', '\xff'),
+        ('p', 2, 'started', 2, 0, decode(repeat('01', 32), 'hex'), '\x73', '\xff', '\xff', '\xff');
+    INSERT INTO job_count (partition_id, status, shard, jobs) VALUES ('p', 5, 0, 1), ('p', 0, 1, 1);
+    INSERT INTO outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held, suspended, stowed,
+        task_id, api_version, classifier, queue, target, body)
+    VALUES (1, 'p', 1, 'due', 1, 0, 0, 0, false, false, false, gen_random_uuid(), 1, 'Worker', 'w-in', 'w-out', 'data'),
+        (3, 'p', 2, 'started', 2, 0, 0, 0, false, false, true, NULL, NULL, NULL, 'w-in', NULL, 'kept')";
 
 #[tokio::test]
 async fn a_newer_or_a_changed_schema_is_refused() {
