@@ -52,7 +52,7 @@ pub(crate) static METRICS: &[Metric] = metrics! {
     Gauge "job_service_outbox_failing_messages" {} "Of those, the ones that were tried in vain."
     Gauge "job_service_outbox_oldest_due_age_seconds" {} "How long the oldest of them has been due."
     Counter "job_service_dispatched_messages_total" { outcome ["published" "unroutable" "refused"] } "Messages that the dispatcher gave to the queue, by what became of them."
-    Counter "job_service_stowed_messages_total" { outcome ["stowed" "refused"] } "Messages of paused jobs that the stower took off their queue."
+    Counter "job_service_stowed_messages_total" { outcome ["stowed" "dropped" "refused"] } "Messages of paused jobs that the stower took off their queue: kept, of jobs that are gone or finished, set aside on the error queue."
 
     Gauge "job_service_tracker_queue_messages" {} "Reports that wait on the tracking queue: how far the tracker is behind."
     Counter "job_service_tracker_deliveries_total" { outcome ["acked" "handed_back"] } "Deliveries that the tracker settled."

@@ -7,6 +7,7 @@ use job_core::PartitionId;
 use job_core::query::JobQuery;
 use serde_json::Value;
 
+use crate::attacks::note;
 use crate::client::{Answer, Connection, request_bytes, soon};
 use crate::server::{BODY, JSON, Server};
 use crate::tokens::TokenBox;
@@ -369,6 +370,11 @@ async fn every_operation_by_every_caller_of_every_partition() {
     }
     assert_eq!(cells, operations.len() * principals.len() * Target::ALL.len());
     assert!(cells >= 2_000, "{cells}");
+    note(&format!(
+        "A1: {} operations x {} callers x 5 partitions, all right",
+        operations.len(),
+        principals.len()
+    ));
     matrix.check_audit().await;
 }
 
