@@ -45,8 +45,8 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// Makes a database on the server of [`postgres()`](crate::postgres()).
     ///
-    /// `template` names what `migrate` makes: other migrations need another name, for example one with their hash in
-    /// it. Up to 32 characters of `a-z`, `0-9` and `_`. `migrate` gets the URL of an empty database, and runs only
+    /// `template` names what `migrate` makes: other migrations need another name, such as [`template_name`] gives. Up to
+    /// 32 characters of `a-z`, `0-9` and `_`. `migrate` gets the URL of an empty database, and runs only
     /// when the server does not have the template yet.
     ///
     /// # Errors
@@ -150,6 +150,24 @@ impl TestDatabase {
         let url = self.maintenance_url.clone();
         spawn_blocking(move || psql::run(&url, &sql)).await.context("running psql panicked")?
     }
+}
+
+/// A name for the template that these statements make, for [`TestDatabase::create`]: other statements, another name, so that
+/// a template which outlived its migrations on somebody's server is not used.
+///
+/// ```
+/// let name = testkit::template_name("jobs", ["CREATE TABLE a (b int)"]);
+/// assert_eq!(name, testkit::template_name("jobs", ["CREATE TABLE a (b int)"]));
+/// assert_ne!(name, testkit::template_name("jobs", ["CREATE TABLE a (b text)"]));
+/// ```
+#[must_use]
+pub fn template_name<'a>(purpose: &str, statements: impl IntoIterator<Item = &'a str>) -> String {
+    // FNV-1a: the same in every build, unlike the standard library's hash.
+    let bytes = statements.into_iter().flat_map(str::bytes);
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{purpose}_{hash:016x}")
 }
 
 impl Drop for TestDatabase {

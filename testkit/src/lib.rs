@@ -16,7 +16,7 @@ mod server_process;
 mod url;
 mod wait;
 
-pub use database::TestDatabase;
+pub use database::{TestDatabase, template_name};
 pub use postgres::{PostgresOptions, PostgresServer};
 pub use rabbit::{RabbitOptions, RabbitServer};
 pub use shared::{postgres, rabbit};
