@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use job_conformance::queue::QueueHarness;
 use job_core::queue::TaskQueue;
 use job_queue_amqp::{AmqpOptions, AmqpQueue, QueueType};
+use lapin::options::QueueDeleteOptions;
+use lapin::{Connection, ConnectionProperties};
 
 use broker::Names;
 
@@ -23,6 +25,14 @@ impl Harness {
         let url = broker::shared_url().await;
         let options = AmqpOptions::from_uri(&url).unwrap().with_queue_type(queue_type);
         Self { names: Names::new(&url), options }
+    }
+
+    async fn delete_queue(&self, name: &str) {
+        let url = broker::shared_url().await;
+        let operator = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        let channel = operator.create_channel().await.unwrap();
+        channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.unwrap();
+        operator.close(200, "".into()).await.unwrap();
     }
 
     async fn connect(&self, options: AmqpOptions) -> Arc<dyn TaskQueue> {
@@ -46,6 +56,15 @@ macro_rules! harness {
 
             async fn connect_undeclaring(&self) -> Arc<dyn TaskQueue> {
                 self.0.connect(self.0.options.clone().with_declare_on_publish(false)).await
+            }
+
+            async fn delete_queue(&self, name: &str) {
+                self.0.delete_queue(name).await;
+            }
+
+            // A quorum queue is deleted in the background; see `queue_troubles.rs` for what its consumers do.
+            fn deletes_at_once(&self) -> bool {
+                $queue_type == QueueType::Classic
             }
 
             fn queue_name(&self, suffix: &str) -> String {

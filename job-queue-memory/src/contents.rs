@@ -19,6 +19,8 @@ const CAPACITY_KEPT: usize = 1_024;
 pub(crate) struct Contents {
     declared: bool,
     next_sequence: u64,
+    /// Messages before this one were on a queue of the same name that was deleted: they never go back.
+    first_sequence: u64,
     /// Never delivered yet, oldest first.
     waiting: VecDeque<Message>,
     /// Delivered in vain, by sequence; apart from `waiting`, because they come back in any order.
@@ -155,7 +157,7 @@ impl Contents {
         let member = self.members.get_mut(key).ok_or(CutOff)?;
         let mut rejected = Vec::new();
         for message in tags.iter().filter_map(|tag| member.in_hand.remove(Key::from_tag(*tag))) {
-            if settlement == Settlement::Requeue && self.declared {
+            if settlement == Settlement::Requeue && self.declared && message.sequence >= self.first_sequence {
                 put_back(&mut self.returned, message, true);
                 continue;
             }
@@ -202,7 +204,7 @@ impl Contents {
                 put_back(&mut self.returned, message, false);
             }
             for message in member.in_hand.into_values() {
-                if self.declared {
+                if self.declared && message.sequence >= self.first_sequence {
                     put_back(&mut self.returned, message, true);
                 } else {
                     self.held_messages -= 1;
@@ -237,6 +239,7 @@ impl Contents {
             }
         }
         self.purge();
+        self.first_sequence = self.next_sequence;
         std::mem::replace(&mut self.declared, false)
     }
 

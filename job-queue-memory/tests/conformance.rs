@@ -53,6 +53,10 @@ macro_rules! harness {
                 self.0.connect_undeclaring()
             }
 
+            async fn delete_queue(&self, name: &str) {
+                assert!(self.0.queue.delete_queue(name), "{name} is there");
+            }
+
             fn queue_name(&self, suffix: &str) -> String {
                 self.0.queue_name(suffix)
             }

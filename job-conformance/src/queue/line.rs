@@ -35,6 +35,11 @@ where
     }
 }
 
+/// Lets a moment pass between two looks or attempts.
+pub(crate) async fn glance() {
+    SystemClock::new().sleep(GLANCE).await;
+}
+
 /// A declared queue of its own and a connection of its own.
 pub(crate) struct Line<'a> {
     harness: &'a dyn QueueHarness,
@@ -100,7 +105,7 @@ impl<'a> Line<'a> {
                 "the depth of {} is {depth:?} and was to become {expected}",
                 self.name
             );
-            clock.sleep(GLANCE).await;
+            glance().await;
         }
     }
 

@@ -14,6 +14,7 @@ pub mod closing;
 pub mod concurrency;
 pub mod content;
 pub mod declaring;
+pub mod deleting;
 pub mod delivering;
 mod forwarding;
 mod line;
@@ -41,6 +42,15 @@ pub trait QueueHarness: Send + Sync + 'static {
 
     /// A new connection which does not declare a missing queue when it publishes. Its queues may be its own.
     async fn connect_undeclaring(&self) -> Arc<dyn TaskQueue>;
+
+    /// Deletes a queue with all that is on it, behind the back of whoever uses it, as an operator might.
+    async fn delete_queue(&self, name: &str);
+
+    /// Whether a queue is wholly gone when [`QueueHarness::delete_queue`] returns. Where the backend goes on deleting, what is
+    /// published next may go with the old queue, and the cases that look for it are left out.
+    fn deletes_at_once(&self) -> bool {
+        true
+    }
 
     /// A name ending in `suffix` that nobody has used before.
     fn queue_name(&self, suffix: &str) -> String;
@@ -81,6 +91,11 @@ macro_rules! queue_suite {
             declaring::a_name_that_no_queue_can_have_is_refused_everywhere,
             declaring::a_prefetch_of_zero_is_a_permanent_error,
             declaring::an_open_connection_answers_a_ping,
+            deleting::a_consumer_goes_on_when_its_queue_exists_again,
+            deleting::all_consumers_of_a_deleted_queue_go_on,
+            deleting::what_was_in_hand_can_be_settled_and_does_not_come_again,
+            deleting::other_queues_do_not_notice,
+            deleting::a_deleted_queue_has_no_depth,
             delivering::a_waiting_consumer_is_woken,
             delivering::a_consumer_gets_what_waited_before_it,
             delivering::prefetch_is_never_exceeded,
@@ -145,6 +160,7 @@ mod tests {
             ("concurrency", include_str!("concurrency.rs")),
             ("content", include_str!("content.rs")),
             ("declaring", include_str!("declaring.rs")),
+            ("deleting", include_str!("deleting.rs")),
             ("delivering", include_str!("delivering.rs")),
             ("publishing", include_str!("publishing.rs")),
             ("redelivering", include_str!("redelivering.rs")),
