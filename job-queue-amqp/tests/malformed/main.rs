@@ -11,6 +11,7 @@ mod corpus;
 mod java;
 mod stower;
 mod tracker;
+mod waker;
 mod worker;
 
 use std::collections::BTreeSet;
