@@ -9,6 +9,7 @@ use job_core::store::JobStore;
 use job_core::tracker::TrackerCounts;
 use job_core::{Engine, EngineSettings, Job, JobKey, NewJob, PartitionId, TaskSpec};
 
+use crate::backends::Backends;
 use crate::unreliable::{Misbehaviour, Split, UnreliableWorker};
 
 /// How long a scenario may take before it counts as stuck.
@@ -46,6 +47,13 @@ impl Scenario {
             engine.workers().spawn(worker.run(engine.workers().clone()));
         }
         Self { engine, input: input.to_owned() }
+    }
+
+    /// The same as one of the servers on `backends`, with four workers.
+    pub async fn on(backends: &Backends, misbehaviour: Misbehaviour, seed: u64) -> Self {
+        let (store, queue) = backends.server().await;
+        let input = backends.queue(&format!("split-{seed}"));
+        Self::start(store, queue, backends.settings(), &input, misbehaviour, 4, seed)
     }
 
     /// A job whose tasks split as `split` says.
