@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 /// Talk to a server about its jobs. Exit codes: 0 when it was done, and for `wait` when the job was completed or
@@ -54,6 +55,7 @@ pub(super) enum JobCommand {
     /// Create a job from JSON in a file or on standard input; repeating the same request changes nothing.
     Create {
         /// The new job.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         /// Where its JSON is; `-` is standard input.
         #[arg(long, short, value_name = "FILE", default_value = "-")]
@@ -68,6 +70,7 @@ pub(super) enum JobCommand {
     /// Show a job.
     Get {
         /// The job.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
     },
     /// List jobs.
@@ -87,6 +90,7 @@ pub(super) enum JobCommand {
     /// Wait until a job is completed, failed or cancelled.
     Wait {
         /// The job.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         /// How long at most, in seconds [default: as long as it takes].
         #[arg(long, value_name = "SECONDS")]
@@ -99,24 +103,25 @@ pub(super) enum JobCommand {
     /// Hold jobs.
     Pause {
         /// The jobs.
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = NonEmptyStringValueParser::new())]
         ids: Vec<String>,
     },
     /// Let paused jobs go on.
     Resume {
         /// The jobs.
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = NonEmptyStringValueParser::new())]
         ids: Vec<String>,
     },
     /// Publish the first task message of unfinished jobs once more, after a queue has lost its messages.
     Redispatch {
         /// The jobs.
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = NonEmptyStringValueParser::new())]
         ids: Vec<String>,
     },
     /// Show how far the subtasks of a job are.
     Tree {
         /// The job.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         /// Begin at this task, such as 1.7.
         #[arg(long, value_name = "TASK", default_value = "")]
@@ -131,6 +136,7 @@ pub(super) enum JobCommand {
     /// Show why tasks of a job failed.
     Failures {
         /// The job.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         /// How many to show.
         #[arg(long, value_name = "FAILURES", default_value_t = 100)]
@@ -139,6 +145,7 @@ pub(super) enum JobCommand {
     /// Show what a job waits for and what waits for it.
     Graph {
         /// The job.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         /// How many jobs to show.
         #[arg(long, value_name = "JOBS", default_value_t = 100)]
@@ -176,7 +183,11 @@ impl SelectionArguments {
 #[derive(Debug, Args)]
 pub(super) struct TargetArguments {
     /// The jobs.
-    #[arg(required_unless_present_any = ["filter", "prefix", "labels", "all"], conflicts_with_all = ["filter", "prefix", "labels", "all"])]
+    #[arg(
+        value_parser = NonEmptyStringValueParser::new(),
+        required_unless_present_any = ["filter", "prefix", "labels", "all"],
+        conflicts_with_all = ["filter", "prefix", "labels", "all"]
+    )]
     pub(super) ids: Vec<String>,
     #[command(flatten)]
     pub(super) selection: SelectionArguments,

@@ -75,7 +75,7 @@ pub(super) fn status(job: &Value) -> Option<JobStatus> {
 }
 
 fn bar(id: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix}  [{bar:32}] {msg}")
+    let style = ProgressStyle::with_template("{prefix}  [{bar:32}] {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ");
     ProgressBar::new(BAR_LENGTH).with_style(style).with_prefix(text::printable(id))
