@@ -174,7 +174,7 @@ async fn what_cannot_be_done_is_said_and_ends_with_2() {
         (&["wait", "none"], "", "job_id {none} not found"),
         (&["get", "a*"], "", "The job identifier contains one or more invalid characters."),
         (&["get", ""], "", "a value is required for '<ID>'"),
-        (&["delete", ""], "", "a value is required for '<IDS>...'"),
+        (&["delete", ""], "", "a value is required for '[IDS]...'"),
         (&["create", "j"], "{", "Unable to process JSON"),
         (&["create", "j", "--file", "/none/such"], "", "--file: /none/such cannot be read"),
         (&["list", "--filter", "size==1"], "", "Unsupported filter key specified: size"),
