@@ -53,7 +53,7 @@ impl JobType {
     /// on a thread that others wait for.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) whenever these parameters make no task: they do not pass the schema, the script
+    /// [`Invalid`](crate::ErrorKind::Invalid) whenever these parameters make no task: they do not pass the schema, the script
     /// refuses them by `error(...)`, reaches a bound, fails, or makes something else than a task.
     pub fn task(
         &self,
