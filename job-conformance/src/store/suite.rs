@@ -294,6 +294,7 @@ macro_rules! store_suite {
             suspension {
                 nothing_of_a_suspended_partition_is_taken
                 a_resumed_partition_goes_on
+                a_held_job_says_so
                 jobs_created_meanwhile_are_held
                 a_resume_reaches_jobs_accepted_as_suspended
                 doing_it_again_changes_nothing
@@ -301,7 +302,6 @@ macro_rules! store_suite {
                 a_paused_job_stays_held
                 kept_messages_are_held_too
                 what_was_taken_before_can_be_settled
-                a_held_job_says_so
                 suspended_partitions_are_listed
                 a_partition_stays_suspended_without_jobs
             }
