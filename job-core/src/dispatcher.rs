@@ -2,9 +2,6 @@
 //!
 //! Claim under a lease, publish with confirms, settle. A crash in between publishes again when the lease ends: at least
 //! once, never zero. Any number of dispatchers may run on one store.
-//!
-//! A step waits for the store, then for the queue, then for the store again. While there is more than one batch, helpers
-//! take the next ones meanwhile, as other dispatchers would; with less to do nobody but one looks.
 
 mod wake_queue;
 
@@ -12,8 +9,6 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
-use tokio::sync::Notify;
 use tracing::Instrument as _;
 
 use crate::backoff::Backoff;
@@ -28,9 +23,6 @@ use crate::store::{ClaimRequest, JobStore, LeaseOwner, OutboxContent, OutboxEntr
 use crate::telemetry;
 use crate::trace::{TRACEPARENT, TraceContext};
 use wake_queue::WakeQueue;
-
-/// How many batches are on their way at once at most: one that is claimed, one that is published, one that is settled.
-const HANDS: usize = 3;
 
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +135,7 @@ impl Dispatcher {
         Self { store, queue, clock, signals, settings, owner }
     }
 
-    /// Works until stopping is asked for; then finishes the batches in hand and returns.
+    /// Works until stopping is asked for; then finishes the batch in hand and returns.
     pub async fn run(self, shutdown: Shutdown) {
         match &self.settings.wake_queue {
             Some(wake_queue) => {
@@ -160,16 +152,9 @@ impl Dispatcher {
     }
 
     async fn dispatch(&self, shutdown: &Shutdown) {
-        let more = Notify::new();
-        let helpers = join_all((1..HANDS).map(|_| self.help(&more, shutdown)));
-        tokio::join!(self.look(&more, shutdown), helpers);
-    }
-
-    /// Dispatches whenever it is time to.
-    async fn look(&self, more: &Notify, shutdown: &Shutdown) {
         let mut failures = 0;
         while !shutdown.is_stopping() {
-            let wait = match self.dispatch_batch(more).await {
+            let wait = match self.dispatch_due().await {
                 Ok(step) => {
                     failures = 0;
                     if step.took_all_it_may {
@@ -193,30 +178,11 @@ impl Dispatcher {
         }
     }
 
-    /// Dispatches a batch whenever there is more than the others have in hand. What fails here comes up again there.
-    async fn help(&self, more: &Notify, shutdown: &Shutdown) {
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.stopping() => return,
-                () = more.notified() => {}
-            }
-            if let Err(error) = self.dispatch_batch(more).await {
-                tracing::warn!(%error, "dispatching failed");
-            }
-        }
-    }
-
     /// Takes one batch of due entries, publishes and settles it.
     ///
     /// # Errors
     /// The store's; entries that were published but not settled are published again when their lease ends.
     pub async fn dispatch_due(&self) -> Result<DispatchStep> {
-        self.dispatch_batch(&Notify::new()).await
-    }
-
-    /// Says `more` as soon as there may be more than this batch.
-    async fn dispatch_batch(&self, more: &Notify) -> Result<DispatchStep> {
         let request = ClaimRequest {
             owner: self.owner,
             now: self.clock.now(),
@@ -230,9 +196,6 @@ impl Dispatcher {
             took_all_it_may: taken == self.settings.batch_size as usize,
             next_due: claimed.next_due,
         };
-        if step.took_all_it_may {
-            more.notify_one();
-        }
         if taken > 0 {
             // Not around the claim: mostly nothing is due, and that is not worth a span.
             let span = tracing::debug_span!("dispatch", messages = taken);

@@ -4,20 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::StreamExt as _;
 use job_core::clock::ManualClock;
 use job_core::dispatcher::{DispatchStep, Dispatcher, DispatcherSettings, TrackingSettings};
 use job_core::message::{TaskMessage, TaskStatus};
-use job_core::queue::{ConsumeOptions, Consumer, Delivery, Publication, PublishOutcome, TaskQueue};
+use job_core::queue::{ConsumeOptions, Delivery, TaskQueue};
 use job_core::store::Action;
-use job_core::{
-    ClockExt as _, IdSource, JobKey, JobService, JobStatus, NewJob, RandomIds, Result, Shutdown, Signals,
-    SystemClock, TaskSpec, Timestamp,
-};
+use job_core::{IdSource, JobKey, JobService, JobStatus, NewJob, RandomIds, Signals, TaskSpec, Timestamp};
 use job_queue_memory::{MemoryQueue, MemoryQueueOptions};
 use job_store_memory::MemoryStore;
-use tokio::sync::Barrier;
 
 struct Bench {
     clock: Arc<ManualClock>,
@@ -173,68 +168,4 @@ async fn many_dispatchers_publish_each_message_once() {
     let taken: usize = futures::future::join_all(dispatchers).await.into_iter().sum();
     assert_eq!(taken, 5_000);
     assert_eq!(bench.queue.depth("w-in").await.unwrap(), Some(5_000));
-}
-
-/// A queue that confirms nothing before two batches have been sent.
-#[derive(Debug)]
-struct Pairs {
-    inner: Arc<MemoryQueue>,
-    sent: Barrier,
-}
-
-#[async_trait]
-impl TaskQueue for Pairs {
-    async fn publish(&self, messages: Vec<Publication>) -> Result<Vec<PublishOutcome>> {
-        self.sent.wait().await;
-        self.inner.publish(messages).await
-    }
-
-    async fn consume(&self, queue: &str, options: ConsumeOptions) -> Result<Consumer> {
-        self.inner.consume(queue, options).await
-    }
-
-    async fn declare(&self, queue: &str) -> Result<()> {
-        self.inner.declare(queue).await
-    }
-
-    async fn depth(&self, queue: &str) -> Result<Option<u64>> {
-        self.inner.depth(queue).await
-    }
-
-    fn is_durable(&self) -> bool {
-        self.inner.is_durable()
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.inner.ping().await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-}
-
-#[tokio::test]
-async fn a_batch_that_waits_for_the_queue_holds_up_no_other() {
-    let bench = Bench::new(MemoryQueueOptions::default());
-    for name in ["first", "second"] {
-        bench.create(job(name)).await;
-    }
-    let clock = SystemClock::new();
-    let dispatcher = Dispatcher::new(
-        Arc::clone(bench.service.store()),
-        Arc::new(Pairs { inner: Arc::clone(&bench.queue), sent: Barrier::new(2) }),
-        Arc::clone(&bench.clock) as _,
-        Signals::default(),
-        RandomIds.next(),
-        DispatcherSettings { batch_size: 1, ..DispatcherSettings::default() },
-    );
-    let shutdown = Shutdown::new();
-    shutdown.spawn(dispatcher.run(shutdown.clone()));
-    let consumer = bench.queue.consume("w-in", ConsumeOptions { prefetch: 10 }).await.unwrap();
-    let both = clock.timeout(Duration::from_secs(10), consumer.take(2).collect::<Vec<_>>()).await.unwrap();
-    let ids: std::collections::BTreeSet<_> =
-        both.iter().map(|delivery| delivery.message_id.clone()).collect();
-    assert_eq!(ids.len(), 2, "each job once");
-    assert!(shutdown.drain(&clock, Duration::from_secs(10)).await);
 }
