@@ -71,8 +71,8 @@ async fn a_server_frozen_past_its_lease_wakes_up_beside_one_that_took_over() {
         (ping.status == 200).then_some(())
     });
     answers.await.expect("it answers again");
-    let repeated = until(PATIENCE, async || (rig.ledger.totals().repeated > 0).then_some(())).await;
-    repeated.expect("what it had on lease is published by both, under the same ids");
+    // What it had on lease it publishes again, unless it first notices that the broker has closed its silent connection: then
+    // that is refused, and nobody sees a repeat. Both are right, and which it is depends on who is faster.
     verdict::settle(rig, "a frozen server").await;
     frozen.signal("TERM");
     assert_eq!(frozen.ended(STOP_LIMIT).await.code(), Some(0), "{:#?}", frozen.last_lines());
