@@ -8,6 +8,10 @@
     reason = "a benchmark reads the clock and prints"
 )]
 
+mod series;
+
+pub use series::{Series, number};
+
 use std::time::{Duration, Instant};
 
 /// Times of several rounds of one workload.
@@ -77,4 +81,11 @@ pub fn shuffle<T>(items: &mut [T]) {
         state ^= state << 17;
         items.swap(i, (state % (i as u64 + 1)) as usize);
     }
+}
+
+/// What some work comes to, and how long it takes.
+pub async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let started = Instant::now();
+    let result = work.await;
+    (result, started.elapsed())
 }

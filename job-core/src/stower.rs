@@ -177,10 +177,7 @@ impl Stower {
                     tracing::warn!(%error, messages = part.len(), "messages of paused jobs could not be stowed and are handed back");
                     fates.resize(fates.len() + part.len(), Fate::Again);
                 }
-                Err(error) if part.len() == 1 => {
-                    tracing::error!(%error, "the store refuses a message of a paused job");
-                    fates.push(Fate::Refused(not_kept(error.message())));
-                }
+                Err(error) if part.len() == 1 => fates.push(Fate::Refused(not_kept(error.message()))),
                 Err(_) => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
@@ -254,6 +251,7 @@ async fn settle(deliveries: Vec<Delivery>, settlement: Settlement) {
         tracing::warn!(%error, "deliveries could not be settled");
     }
 }
+
 /// Messaging contract §6.2: the texts are its own, but for the details.
 fn stowable(delivery: &Delivery) -> Result<StowedMessage, String> {
     let message = TaskMessage::decode(&delivery.body)

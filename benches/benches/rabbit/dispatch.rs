@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
+use job_benches::timed;
 use job_core::dispatcher::{Dispatcher, DispatcherSettings, TrackingSettings, tracking};
 use job_core::message::TaskMessage;
 use job_core::queue::TaskQueue as _;
@@ -14,7 +15,7 @@ use uuid::Uuid;
 
 use crate::bare::Bare;
 use crate::setup::{Bench, job};
-use crate::table::{Compared, timed};
+use crate::table::Compared;
 
 /// How often the outbox is looked at: what the measurement is too long by, at most.
 const LOOK: Duration = Duration::from_millis(4);

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use job_benches::Series;
 use job_core::message::TaskMessage;
 use job_core::{ClockExt as _, Shutdown, SystemClock};
 use job_server::{App, Config};
@@ -19,7 +20,7 @@ use tokio::net::TcpStream;
 
 use crate::bare::Bare;
 use crate::setup::{Bench, PARTITION, report};
-use crate::table::{Series, row};
+use crate::table::row;
 
 /// Of the settings' default.
 const TRACKING: &str = "jobtracking-in";

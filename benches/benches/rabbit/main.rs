@@ -14,6 +14,7 @@ mod bare;
 mod dispatch;
 mod latency;
 mod memory;
+mod queue;
 mod reports;
 mod setup;
 mod table;
@@ -25,7 +26,7 @@ use anyhow::{Context as _, Result, bail};
 
 use setup::Bench;
 
-const SECTIONS: [&str; 5] = ["reports", "whole-job", "dispatch", "latency", "memory"];
+const SECTIONS: [&str; 6] = ["queue", "reports", "whole-job", "dispatch", "latency", "memory"];
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -42,6 +43,9 @@ fn main() -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let bench = Bench::start(is_quick, rounds.max(1), value("--only=").map(str::to_owned)).await?;
+        if wanted("queue") {
+            queue::run(&bench).await?;
+        }
         if wanted("reports") {
             reports::run(&bench).await?;
         }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use job_benches::Series;
 use job_core::queue::TaskQueue as _;
 use job_core::store::JobStore as _;
 use job_core::{JobService, JobStatus};
 
 use crate::reports::{JOB, messages};
 use crate::setup::{Bench, job, key};
-use crate::table::{Series, row};
+use crate::table::row;
 
 const TRACKING: &str = "jobtracking-in";
 const SAMPLE: Duration = Duration::from_millis(200);

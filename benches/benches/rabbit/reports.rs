@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
+use job_benches::timed;
 use job_core::queue::TaskQueue as _;
 use job_core::store::JobStore;
 use job_core::tracker::{Tracker, TrackerSettings};
@@ -12,7 +13,7 @@ use job_core::{JobService, JobStatus, Shutdown, Signals, SystemClock};
 
 use crate::bare::Bare;
 use crate::setup::{Bench, Fresh, PARTITION, job, key, report};
-use crate::table::{Compared, row, timed};
+use crate::table::{Compared, row};
 
 pub(crate) const JOB: &str = "the-job";
 /// As many as a Java worker buffers.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
+use job_benches::timed;
 use job_core::message::TaskMessage;
 use job_core::queue::TaskQueue;
 use job_core::stower::StowerSettings;
@@ -16,7 +17,7 @@ use tokio::runtime::Handle;
 
 use crate::bare::{Bare, PREFETCH};
 use crate::setup::{Bench, key};
-use crate::table::{Compared, timed};
+use crate::table::Compared;
 
 const JOB: &str = "the-job";
 const ITEMS_PER_BATCH: usize = 1_000;

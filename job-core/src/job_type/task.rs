@@ -76,6 +76,8 @@ impl JobType {
         let context = Context::default().with_clock(surroundings.now).with_random(surroundings.random);
         let output = script.evaluate(&input, &context).map_err(|error| match &error {
             EvalError::Runtime { message, position } => {
+                // Nobody but the operator can mend a script. What it met may be anything, and stays out of the log.
+                tracing::warn!(job_type = id, %position, "a taskScript failed on the parameters of a job");
                 let failed = Failed { id, message: shown(message, configuration), position: *position };
                 failed.error(script_text)
             }
@@ -83,6 +85,7 @@ impl JobType {
         })?;
         let errors = output_schema().errors(&output);
         if !errors.is_empty() {
+            tracing::warn!(job_type = id, "a taskScript made something else than a task");
             let text = excerpt(&errors.join("\n"), EXCERPT_CHARACTERS_MAX);
             return Err(Error::invalid(format!("{id}: Invalid taskScript:\n{text}")));
         }

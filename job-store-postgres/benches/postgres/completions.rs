@@ -65,7 +65,7 @@ struct Compared {
 
 impl Compared {
     fn new() -> Self {
-        Self { rates: Series::new(), appended: Series::new(), ratios: Series::new() }
+        Self { rates: Series::default(), appended: Series::default(), ratios: Series::default() }
     }
 
     fn add(&mut self, count: usize, took: Duration, append: f64) {
@@ -100,7 +100,7 @@ async fn assert_complete(store: &dyn JobStore, job: &JobKey) {
 async fn in_order(bench: &Bench, full: usize) {
     for count in [10_000, 100_000, full] {
         let tasks = flat_tasks(count);
-        let (mut compared, mut wal, mut bytes) = (Compared::new(), Series::new(), Series::new());
+        let (mut compared, mut wal, mut bytes) = (Compared::new(), Series::default(), Series::default());
         for _ in 0..bench.repeats() {
             let fresh = bench.fresh().await;
             let job = key("the-job");
@@ -136,7 +136,7 @@ async fn one_job(bench: &Bench, what: &str, tasks: &[String]) {
     if !bench.wants(what) {
         return;
     }
-    let (mut compared, mut wal) = (Compared::new(), Series::new());
+    let (mut compared, mut wal) = (Compared::new(), Series::default());
     for _ in 0..bench.repeats() {
         let fresh = bench.fresh().await;
         let job = key("the-job");
@@ -157,7 +157,7 @@ async fn one_job(bench: &Bench, what: &str, tasks: &[String]) {
 /// One completion of each of 1,000 jobs in every batch.
 async fn spread(bench: &Bench, full: usize) {
     let each = full / BATCH;
-    let (mut compared, mut wal) = (Compared::new(), Series::new());
+    let (mut compared, mut wal) = (Compared::new(), Series::default());
     for _ in 0..bench.repeats() {
         let fresh = bench.fresh().await;
         let keys: Vec<JobKey> = (0..BATCH).map(|n| key(&format!("job-{n}"))).collect();
@@ -181,8 +181,8 @@ async fn spread(bench: &Bench, full: usize) {
 /// Several connections on the same job, and each on its own, beside one connection.
 async fn connections(bench: &Bench) {
     let count = bench.size(200_000, 16_000);
-    let (mut one, mut same, mut own) = (Series::new(), Series::new(), Series::new());
-    let (mut same_ratio, mut own_ratio) = (Series::new(), Series::new());
+    let (mut one, mut same, mut own) = (Series::default(), Series::default(), Series::default());
+    let (mut same_ratio, mut own_ratio) = (Series::default(), Series::default());
     for _ in 0..bench.repeats() {
         let alone = concurrent(bench, 1, count, true).await;
         let on_same = concurrent(bench, 8, count, true).await;

@@ -15,7 +15,7 @@ pub(crate) async fn run(bench: &Bench) {
             continue;
         }
         let count = bench.size(4_000, 400);
-        let (mut ours, mut bare, mut ratios) = (Series::new(), Series::new(), Series::new());
+        let (mut ours, mut bare, mut ratios) = (Series::default(), Series::default(), Series::default());
         for repeat in 0..bench.repeats() {
             let fresh = bench.fresh().await;
             let store = connect(&fresh.url, connections as u32).await;
@@ -37,7 +37,7 @@ pub(crate) async fn run(bench: &Bench) {
             continue;
         }
         let count = bench.size(100_000, 5_000);
-        let mut rates = Series::new();
+        let mut rates = Series::default();
         for _ in 0..bench.repeats() {
             let fresh = bench.fresh().await;
             let batches: Vec<Vec<AcceptedJob>> = (0..count / 1_000)
@@ -53,7 +53,7 @@ pub(crate) async fn run(bench: &Bench) {
                 }
             };
             let ((), took) = timed(work).await;
-            rates.rate(count, took);
+            rates.add_rate(count, took);
         }
         row(
             &format!("create in batches of 1,000, {labels} labels each"),
@@ -126,10 +126,10 @@ pub(crate) async fn prerequisites(bench: &Bench) {
         create(&*fresh.store, (0..100).map(|n| job(&format!("before-{n}"))).collect(), at(0)).await;
         fresh.settle_down().await;
         let store = connect(&fresh.url, 1).await;
-        let mut none = Series::new();
+        let mut none = Series::default();
         for prerequisites in [0, 1, 10] {
             let count = bench.size(1_000, 100);
-            let mut rates = Series::new();
+            let mut rates = Series::default();
             for repeat in 0..bench.repeats() {
                 let new = move |n: usize| {
                     let before = (0..prerequisites).map(|p| format!("before-{}", (n + p) % 100));

@@ -13,7 +13,7 @@ use crate::setup::{Bench, Series, at, connect, fill, row, timed};
 pub(crate) async fn run(bench: &Bench) {
     let count = bench.size(100_000, 5_000);
     for dispatchers in [1, 4] {
-        let mut rates = Series::new();
+        let mut rates = Series::default();
         for _ in 0..bench.repeats() {
             let fresh = bench.fresh().await;
             fill(&*fresh.store, count, false).await;
@@ -30,7 +30,7 @@ pub(crate) async fn run(bench: &Bench) {
             let all: Vec<u64> = taken.into_iter().flatten().collect();
             let unique: HashSet<&u64> = all.iter().collect();
             assert_eq!((all.len(), unique.len()), (count, count), "each entry once");
-            rates.rate(count, took);
+            rates.add_rate(count, took);
         }
         row(
             &format!("claim and settle, {count} due, {dispatchers} dispatchers"),

@@ -11,7 +11,7 @@ use crate::setup::{Bench, Series, at, complete, create, job, row, timed};
 pub(crate) async fn run(bench: &Bench) {
     let wide = bench.size(10_000, 500);
     let long = bench.size(1_000, 100);
-    let (mut fan_in, mut fan_out, mut chain) = (Series::new(), Series::new(), Series::new());
+    let (mut fan_in, mut fan_out, mut chain) = (Series::default(), Series::default(), Series::default());
     for _ in 0..bench.repeats() {
         let fresh = bench.fresh().await;
         let store = &*fresh.store;

@@ -138,7 +138,7 @@ async fn lists(store: &dyn JobStore, present: usize) {
 
 async fn latencies(what: &str, limit_millis: f64, quantile: f64, count: usize, mut call: impl AsyncFnMut()) {
     call().await;
-    let mut series = Series::new();
+    let mut series = Series::default();
     for _ in 0..count {
         let started = Instant::now();
         call().await;

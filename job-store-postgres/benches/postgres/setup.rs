@@ -1,9 +1,9 @@
 //! A server, fresh databases, jobs to work on, and rows of a table to print.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+pub(crate) use job_benches::{Series, number, timed};
 use job_core::progress::ReportEvent;
 use job_core::store::{CreateOutcome, JobStore, TaskReport};
 use job_core::{AcceptedJob, Fingerprint, JobKey, NewJob, SystemClock, TaskSpec, Timestamp};
@@ -153,52 +153,7 @@ pub(crate) async fn fill(store: &dyn JobStore, count: usize, label: bool) {
     }
 }
 
-pub(crate) struct Series(Vec<f64>);
-
-impl Series {
-    pub(crate) fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    pub(crate) fn add(&mut self, value: f64) {
-        self.0.push(value);
-    }
-
-    pub(crate) fn rate(&mut self, count: usize, took: Duration) {
-        self.0.push(count as f64 / took.as_secs_f64());
-    }
-
-    pub(crate) fn median(&self) -> f64 {
-        self.quantile(0.5)
-    }
-
-    pub(crate) fn quantile(&self, quantile: f64) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted[((sorted.len() - 1) as f64 * quantile).round() as usize]
-    }
-
-    pub(crate) fn shown(&self) -> String {
-        let (low, high) = (self.quantile(0.0), self.quantile(1.0));
-        format!("{} ({} - {})", number(self.median()), number(low), number(high))
-    }
-}
-
-pub(crate) fn number(value: f64) -> String {
-    match value {
-        v if v >= 10_000.0 => format!("{:.1}k", v / 1_000.0),
-        v if v >= 100.0 => format!("{v:.0}"),
-        v => format!("{v:.2}"),
-    }
-}
-
 pub(crate) fn row(work: &str, measured: &str, beside: &str, ratio: Option<f64>) {
     let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
     println!("| {work} | {measured} | {beside} | {ratio} |");
-}
-
-pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
-    let started = Instant::now();
-    let result = work.await;
-    (result, started.elapsed())
 }
