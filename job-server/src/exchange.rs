@@ -175,7 +175,7 @@ fn connector(trusted: Option<&Path>) -> anyhow::Result<TlsConnector> {
         roots.add_parsable_certificates(native.certs);
         ensure!(
             !roots.is_empty(),
-            "this machine trusts nobody: name who vouches for the server with --ca-file FILE"
+            "this machine has no certificates of authorities to trust (the client takes one with --ca-file FILE)"
         );
     }
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -2,32 +2,26 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::{Request, Response, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use job_core::{ClockExt as _, Shutdown, SystemClock};
 use opentelemetry_http::{HttpClient, HttpError};
 use tokio::sync::{mpsc, oneshot};
-use tokio_rustls::rustls;
 
-const CONNECT_TIME: Duration = Duration::from_secs(3);
+use crate::exchange::Remote;
+
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-const IDLE_TIME: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// Where a collector is: the base to which the path of the signal is appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorUrl {
     traces: String,
-    is_secure: bool,
 }
 
 impl CollectorUrl {
@@ -55,7 +49,7 @@ impl FromStr for CollectorUrl {
         }
         let path = uri.path().trim_end_matches('/');
         let path = path.strip_suffix("/v1/traces").unwrap_or(path);
-        Ok(Self { traces: format!("{scheme}://{authority}{path}/v1/traces"), is_secure: scheme == "https" })
+        Ok(Self { traces: format!("{scheme}://{authority}{path}/v1/traces") })
     }
 }
 
@@ -79,12 +73,13 @@ impl Collector {
     /// # Errors
     /// A sentence when the certificates of this machine cannot be read.
     pub(super) fn start(url: &CollectorUrl) -> anyhow::Result<Self> {
-        let client = client(url.is_secure)?;
+        let url: Uri = url.traces.parse().context("--otlp-endpoint")?;
+        let remote = Remote::new(&url, None).context("--otlp-endpoint")?;
         let (requests, mut waiting) = mpsc::channel::<Exchange>(1);
         Shutdown::new().spawn(async move {
             let clock = SystemClock::new();
             while let Some((request, answer)) = waiting.recv().await {
-                let exchange = clock.timeout(ANSWER_TIME, exchange(&client, request)).await;
+                let exchange = clock.timeout(ANSWER_TIME, exchange(&remote, request)).await;
                 let exchange = exchange.unwrap_or_else(|_| Err("it did not answer in time".into()));
                 // Whoever asked may have given up.
                 let _ = answer.send(exchange);
@@ -104,37 +99,12 @@ impl HttpClient for Collector {
     }
 }
 
-type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
-fn client(is_secure: bool) -> anyhow::Result<HttpsClient> {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_connect_timeout(Some(CONNECT_TIME));
-    let builder = HttpsConnectorBuilder::new();
-    let builder = if is_secure {
-        builder.with_native_roots().map_err(|error| {
-            anyhow::anyhow!("--otlp-endpoint: the certificates of this machine cannot be read: {error}")
-        })?
-    } else {
-        // A small image may hold no certificates at all.
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
-        builder.with_tls_config(tls)
-    };
-    let connector = builder.https_or_http().enable_http1().wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIME)
-        .build(connector))
-}
-
-async fn exchange(client: &HttpsClient, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-    let (head, body) = client.request(request.map(Full::new)).await?.into_parts();
-    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
-    Ok(Response::from_parts(head, body))
+async fn exchange(remote: &Remote, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    let mut request = request.map(Full::new);
+    if let Some(target) = request.uri().path_and_query() {
+        *request.uri_mut() = target.clone().into();
+    }
+    Ok(remote.send(request, ANSWER_BYTES_MAX).await?)
 }
 
 #[cfg(test)]
