@@ -14,7 +14,7 @@ const FILES: &[&str] =
     &["dist/swagger-ui.css", "dist/swagger-ui-bundle.js", "dist/favicon-32x32.png", "LICENSE", "NOTICE"];
 
 /// Ours.
-const ASSETS: &[&str] = &["assets/swagger.html", "assets/initializer.js", "openapi.yaml"];
+const ASSETS: &[&str] = &["assets/swagger.html", "assets/opentext-config.js", "openapi.yaml"];
 
 #[expect(clippy::disallowed_methods, reason = "what cargo says to a build script is in the environment")]
 fn main() -> Result<(), Box<dyn Error>> {

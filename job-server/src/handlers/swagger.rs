@@ -40,7 +40,7 @@ static FILES: [(&str, StaticFile); 6] = [
     ("favicon-32x32.png", vendored!("image/png", "favicon-32x32.png")),
     ("LICENSE", vendored!("text/plain; charset=utf-8", "LICENSE")),
     ("NOTICE", vendored!("text/plain; charset=utf-8", "NOTICE")),
-    ("initializer.js", asset!("text/javascript; charset=utf-8", "initializer.js")),
+    ("opentext-config.js", asset!("text/javascript; charset=utf-8", "opentext-config.js")),
 ];
 
 /// The page, behind the slash that the contract has it at.

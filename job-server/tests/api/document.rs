@@ -130,7 +130,7 @@ async fn every_answer_is_described_and_what_is_described_can_be_had() {
         document.check("GET", path, &known);
     }
     ask(&server, document, "GET", "/job-service-ui", "/job-service-ui", "").await;
-    for file in ["LICENSE", "swagger-ui.css", "nothing"] {
+    for file in ["LICENSE", "swagger-ui.css", "opentext-config.js", "nothing"] {
         ask(&server, document, "GET", "/job-service-ui/{file}", &format!("/job-service-ui/{file}"), "").await;
     }
 

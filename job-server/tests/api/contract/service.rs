@@ -13,6 +13,8 @@ pub(super) fn rows() -> Vec<Row> {
         get("1.1", "admin:/ping").text("pong\n"),
         ask("1.1", "GET", "/job-service-ui", 302).header("location", "/job-service-ui/"),
         get("1.1", "/job-service-ui/").header("content-type", "text/html; charset=utf-8"),
+        get("1.1", "/job-service-ui/opentext-config.js")
+            .header("content-type", "text/javascript; charset=utf-8"),
         get("1.1", "/job-service-ui/api-docs/swagger.yaml").header("content-type", "text/x-yaml"),
         get("1.1", "/health-check?type=ALIVE").text("[]").header("cache-control", "no-store"),
         get("1.1 correlation", "/job-service/v1/ping")

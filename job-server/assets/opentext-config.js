@@ -1,3 +1,4 @@
+// What the page shows, and how: at the path where the CAF Job Service had its own.
 window.addEventListener("load", () => {
   window.ui = SwaggerUIBundle({
     url: "/openapi.yaml",
