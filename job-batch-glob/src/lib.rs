@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use globset::{GlobBuilder, GlobMatcher};
+use job_core::Error;
 use job_core::worker::batch::{BatchError, BatchPlugin, BatchServices};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -24,6 +25,9 @@ use confined::Root;
 
 /// The batch type that selects this plugin, as in the CAF glob worker.
 pub const GLOB_BATCH: &str = "GlobPattern";
+
+/// The variable that names the root, as in the CAF glob worker.
+const ROOT_VARIABLE: &str = "CAF_GLOB_WORKER_BINARY_DATA_INPUT_FOLDER";
 
 /// How many files a batch may have before it is split into smaller batches.
 const FILES_PER_BATCH: usize = 500;
@@ -64,6 +68,20 @@ impl GlobPlugin {
     #[must_use]
     pub fn new(root: impl AsRef<Path>) -> Self {
         Self { root: root.as_ref().to_owned(), files_per_batch: FILES_PER_BATCH }
+    }
+
+    /// The root is what `CAF_GLOB_WORKER_BINARY_DATA_INPUT_FOLDER` names, as for the CAF glob worker. `lookup` reads a
+    /// variable: a worker passes `&|name| std::env::var(name).ok()`.
+    ///
+    /// # Errors
+    /// [`Invalid`](job_core::ErrorKind::Invalid) when it is unset or empty.
+    pub fn from_variables(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        match lookup(ROOT_VARIABLE).filter(|root| !root.is_empty()) {
+            Some(root) => Ok(Self::new(root)),
+            None => Err(Error::invalid(format!(
+                "{ROOT_VARIABLE} is not set: expected the directory below which the files of batches lie"
+            ))),
+        }
     }
 
     /// Splits a batch of more than this many files into smaller batches; at least 1.
@@ -153,4 +171,20 @@ async fn register_items(
         services.register_item_subtask(kind, 1, &FileItem { path }).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_names_the_root() {
+        let of = |value: Option<&str>| {
+            GlobPlugin::from_variables(&|name| value.filter(|_| name == ROOT_VARIABLE).map(str::to_owned))
+        };
+        assert_eq!(of(Some("/inputs")).unwrap().root, Path::new("/inputs"));
+        for unset in [None, Some("")] {
+            assert!(of(unset).unwrap_err().message().contains("CAF_GLOB_WORKER_BINARY_DATA_INPUT_FOLDER"));
+        }
+    }
 }

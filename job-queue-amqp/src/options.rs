@@ -119,6 +119,12 @@ impl AmqpOptions {
         self
     }
 
+    /// Whether the connection is encrypted and the broker's certificate and name are verified (`amqps`).
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.endpoint.is_encrypted()
+    }
+
     /// How missing queues are declared; quorum by default. A queue that exists is used as it is.
     #[must_use]
     pub fn with_queue_type(mut self, queue_type: QueueType) -> Self {

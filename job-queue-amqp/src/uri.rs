@@ -85,6 +85,10 @@ impl Endpoint {
         })
     }
 
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls
+    }
+
     /// The same for lapin, whose own parser takes an IPv6 address for `localhost`.
     pub(crate) fn to_lapin(&self, heartbeat_seconds: u16) -> AMQPUri {
         AMQPUri {

@@ -1,8 +1,9 @@
 //! Which store and which queue: their flags and variables, and opening them.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use job_core::queue::TaskQueue;
 use job_core::store::JobStore;
@@ -12,6 +13,9 @@ use job_queue_memory::MemoryQueue;
 use job_store_memory::MemoryStore;
 use job_store_postgres::{PostgresOptions, PostgresStore};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 /// Where jobs are kept.
 #[derive(Debug, Clone, Args)]
@@ -77,6 +81,21 @@ pub(crate) struct QueueArguments {
     /// Password of that user.
     #[arg(long, env = "CAF_RABBITMQ_PASSWORD", hide = true, hide_env_values = true, default_value = "guest")]
     rabbitmq_password: String,
+    /// Files of certificates in PEM, separated by commas: authorities that may vouch for the broker, beside those that this
+    /// machine trusts. They are read at the start, when the protocol is `amqps`.
+    #[arg(long, env = "SSL_CA_CRT", value_name = "FILES")]
+    ssl_ca_crt: Option<String>,
+    /// The directory in which those files lie [default: the working directory].
+    #[arg(long, env = "SSL_CA_CRT_DIR", value_name = "DIRECTORY")]
+    ssl_ca_crt_dir: Option<PathBuf>,
+}
+
+/// Whether there is a certificate in PEM and every one can be trusted as that of an authority.
+fn holds_authorities(text: &[u8]) -> bool {
+    let mut authorities = RootCertStore::empty();
+    let mut certificates = CertificateDer::pem_slice_iter(text);
+    certificates.all(|certificate| certificate.is_ok_and(|certificate| authorities.add(certificate).is_ok()))
+        && !authorities.is_empty()
 }
 
 fn named(text: Option<&String>) -> Option<&str> {
@@ -215,8 +234,32 @@ impl QueueArguments {
         };
         let queue_type =
             if self.rabbitmq_queue_type == "classic" { QueueType::Classic } else { QueueType::Quorum };
-        Ok(options
-            .map(|options| options.with_queue_type(queue_type).with_max_priority(self.rabbitmq_max_priority)))
+        let Some(options) = options else { return Ok(None) };
+        let options = options.with_queue_type(queue_type).with_max_priority(self.rabbitmq_max_priority);
+        match named(self.ssl_ca_crt.as_ref()) {
+            Some(files) if options.is_encrypted() => {
+                Ok(Some(options.with_ca_certificates(self.authorities(files)?)))
+            }
+            _ => Ok(Some(options)),
+        }
+    }
+
+    /// The certificates in all of `files`.
+    fn authorities(&self, files: &str) -> anyhow::Result<String> {
+        let directory = self.ssl_ca_crt_dir.as_deref().unwrap_or(Path::new(""));
+        let mut pem = String::new();
+        for file in files.split(',').map(str::trim).filter(|file| !file.is_empty()) {
+            let file = directory.join(file);
+            let named = format!("SSL_CA_CRT (--ssl-ca-crt) names {}", file.display());
+            let text = std::fs::read(&file).with_context(|| format!("{named}, which cannot be read"))?;
+            ensure!(
+                holds_authorities(&text),
+                "{named}, which holds no certificate in PEM, or a damaged one (openssl x509 -inform der makes PEM of DER)"
+            );
+            pem.push_str(&String::from_utf8_lossy(&text));
+            pem.push('\n');
+        }
+        Ok(pem)
     }
 
     /// Opens the queue. A broker that is down is waited for: jobs are accepted meanwhile.
@@ -257,6 +300,37 @@ mod tests {
         assert!(shown.contains("\"db\"") && shown.contains("5432") && !shown.contains("p@ss"), "{shown}");
         assert!(line(&parts).queue.broker().unwrap().is_some());
         assert!(line(&["--queue", "amqp://u:p@mq:5672/v"]).queue.broker().unwrap().is_some());
+    }
+
+    #[test]
+    fn authorities_of_the_broker_lie_in_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &[u8]| std::fs::write(directory.path().join(name), content).unwrap();
+        let authority = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert;
+        let (one, two) = (authority("one"), authority("two"));
+        file("one.crt", one.pem().trim_end().as_bytes());
+        file("two.crt", two.pem().as_bytes());
+        file("two.der", two.der());
+        file("cut.crt", one.pem().replacen("MI", "", 1).as_bytes());
+        let broker = |protocol: &str, files: &str| {
+            let directory = directory.path().to_str().unwrap();
+            let parts = ["--rabbitmq-host", "mq", "--ssl-ca-crt-dir", directory];
+            line(&[&parts[..], &["--rabbitmq-protocol", protocol, "--ssl-ca-crt", files]].concat())
+                .queue
+                .broker()
+        };
+        let trusted = format!("{:?}", broker("amqps", "one.crt, two.crt").unwrap().unwrap());
+        assert_eq!(trusted.matches("BEGIN CERTIFICATE").count(), 2, "{trusted}");
+        for (files, why) in [
+            ("one.crt,none.crt", "none.crt, which cannot be read"),
+            ("two.der", "two.der, which holds no certificate in PEM"),
+            ("cut.crt,one.crt", "cut.crt, which holds no certificate in PEM, or a damaged one"),
+        ] {
+            let sentence = broker("amqps", files).unwrap_err().to_string();
+            assert!(sentence.starts_with("SSL_CA_CRT") && sentence.contains(why), "{sentence}");
+            // Nothing is encrypted, so nobody has to vouch for anything.
+            assert!(broker("amqp", files).unwrap().is_some());
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use job_queue_amqp::AmqpQueue;
 use job_store_postgres::{PostgresStore, SchemaState};
 
 use crate::backends::connect;
-use crate::config::{Config, ServeArguments, UnknownVariable, unknown_variables};
+use crate::config::{Config, ServeArguments, unknown_variables};
 
 /// A backend that takes longer to answer is taken for absent.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -91,14 +91,8 @@ pub(crate) async fn run(arguments: &ServeArguments) -> anyhow::Result<ExitCode> 
             return Ok(ExitCode::FAILURE);
         }
     };
-    for UnknownVariable { name, nearest } in unknown_variables() {
-        let meant = nearest.map_or(String::new(), |nearest| format!("; is {nearest} meant?"));
-        examination.note(
-            Verdict::Note,
-            "settings",
-            format!("{name} means nothing here{meant}"),
-            "correct or remove it",
-        );
+    for unknown in unknown_variables() {
+        examination.note(Verdict::Note, "settings", unknown.to_string(), "correct or remove it");
     }
     store(arguments, &mut examination).await;
     queue(arguments, &config, &mut examination).await;
@@ -242,7 +236,7 @@ async fn queue(arguments: &ServeArguments, config: &Config, examination: &mut Ex
             return;
         }
         Err(error) => {
-            return examination.wrong("queue", format!("{error:#}"), "correct JOB_SERVICE_QUEUE");
+            return examination.wrong("queue", format!("{error:#}"), "correct the setting that is named");
         }
     };
     let clock = SystemClock::new();

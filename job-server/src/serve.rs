@@ -6,7 +6,7 @@ use job_core::Shutdown;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::app::App;
-use crate::config::{Config, Role, ServeArguments, UnknownVariable, unknown_variables};
+use crate::config::{Config, Role, ServeArguments, unknown_variables};
 use crate::logging;
 use crate::server::drain::{reload_on_hangup, stop_on_signals};
 use crate::telemetry::Export;
@@ -17,12 +17,8 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode
     // Records of the audit log are written whatever the level is.
     let export = config.collector.as_ref().map(Export::start).transpose()?;
     logging::start(arguments.log_level, LevelFilter::INFO, arguments.log_format, export.as_ref())?;
-    for UnknownVariable { name, nearest } in unknown_variables() {
-        tracing::warn!(
-            variable = name,
-            nearest,
-            "this environment variable means nothing here; is it misspelt?"
-        );
+    for unknown in unknown_variables() {
+        tracing::warn!(variable = unknown.name, nearest = unknown.nearest, "{unknown}");
     }
     warn_of_what_is_insecure(&config);
     let store = arguments.store.open().await?;

@@ -17,8 +17,9 @@ pub struct RunnerSettings {
     pub friendly_name: Option<String>,
     /// The key under which workers keep state in messages (`CAF_APPNAME`).
     pub context_key: String,
-    /// Where failed and invalid tasks are answered, besides being reported (`CAF_WORKER_OUTPUT_QUEUE`). Without it the
-    /// report is the answer, and what is not tracked goes to the reject queue.
+    /// Where failed and invalid tasks are answered, besides being reported (`CAF_WORKER_OUTPUT_QUEUE`, of batches
+    /// `CAF_BATCH_WORKER_ERROR_QUEUE`). Without it the report is the answer, and what is not tracked goes to the reject
+    /// queue.
     pub output_queue: Option<String>,
     /// Where the tasks of paused jobs go (`CAF_WORKER_PAUSED_QUEUE`); they run when it is unset.
     pub paused_queue: Option<String>,

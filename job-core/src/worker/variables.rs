@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::str::FromStr;
 
+use super::batch::BatchAnswer;
 use super::settings::RunnerSettings;
 use crate::error::{Error, Result};
 
@@ -41,10 +42,33 @@ fn truth(lookup: Lookup<'_>, name: &str) -> Option<bool> {
 /// or `CAF_WORKER_NAME` with `-in`; none when all are unset.
 #[must_use]
 pub fn input_queue(lookup: Lookup<'_>) -> Option<String> {
-    text(lookup, "CAF_WORKER_INPUT_QUEUE").or_else(|| {
-        let base = text(lookup, "CAF_WORKER_BASE_QUEUE_NAME").or_else(|| text(lookup, "CAF_WORKER_NAME"));
-        base.map(|base| format!("{base}-in"))
-    })
+    text(lookup, "CAF_WORKER_INPUT_QUEUE").or_else(|| Some(format!("{}-in", base_name(lookup)?)))
+}
+
+fn base_name(lookup: Lookup<'_>) -> Option<String> {
+    text(lookup, "CAF_WORKER_BASE_QUEUE_NAME").or_else(|| text(lookup, "CAF_WORKER_NAME"))
+}
+
+/// The queue that gets nothing but the failures of batches.
+fn batch_error_queue(lookup: Lookup<'_>) -> Option<String> {
+    text(lookup, "CAF_BATCH_WORKER_ERROR_QUEUE")
+}
+
+fn batch_output_queue(lookup: Lookup<'_>) -> Option<String> {
+    text(lookup, "CAF_WORKER_OUTPUT_QUEUE").or_else(|| Some(format!("{}-out", base_name(lookup)?)))
+}
+
+impl BatchAnswer {
+    /// What the variables of a CAF batch worker's container ask for (messaging contract §5.5). With
+    /// `CAF_BATCH_WORKER_ERROR_QUEUE` set, only failures are answered; else every batch is, on `CAF_WORKER_OUTPUT_QUEUE`,
+    /// or `CAF_WORKER_BASE_QUEUE_NAME` or `CAF_WORKER_NAME` with `-out`. When no queue is named, none is.
+    #[must_use]
+    pub fn from_variables(lookup: Lookup<'_>) -> Self {
+        match (batch_error_queue(lookup), batch_output_queue(lookup)) {
+            (None, Some(queue)) => Self::Always { queue },
+            _ => Self::None,
+        }
+    }
 }
 
 impl RunnerSettings {
@@ -87,6 +111,16 @@ impl RunnerSettings {
             prefetch,
             ..Self::default()
         })
+    }
+
+    /// As [`from_variables`](Self::from_variables), for a process that only splits batches: what fails is answered on
+    /// `CAF_BATCH_WORKER_ERROR_QUEUE` when that is set, else where [`BatchAnswer::from_variables`] answers every batch.
+    ///
+    /// # Errors
+    /// When one is not what it should be; the message names it.
+    pub fn from_batch_variables(lookup: Lookup<'_>) -> Result<Self> {
+        let output_queue = batch_error_queue(lookup).or_else(|| batch_output_queue(lookup));
+        Ok(Self { output_queue, ..Self::from_variables(lookup)? })
     }
 }
 
@@ -137,6 +171,25 @@ mod tests {
         assert_eq!((settings.retry_limit, settings.report_buffer.get()), (3, 9));
         assert_eq!((settings.zero_progress, settings.forward_diverted), (Some(false), false));
         assert_eq!((settings.concurrency.get(), settings.prefetch.map(NonZeroU16::get)), (4, Some(u16::MAX)));
+    }
+
+    #[test]
+    fn a_batch_worker_answers_as_its_container_says() {
+        let of = |variables: &[(&str, &str)]| {
+            let lookup = |name: &str| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            let settings = RunnerSettings::from_batch_variables(&lookup).unwrap();
+            (BatchAnswer::from_variables(&lookup), settings.output_queue)
+        };
+        let always = |queue: &str| (BatchAnswer::Always { queue: queue.into() }, Some(queue.into()));
+        let (name, output) = (("CAF_WORKER_NAME", "batch"), ("CAF_WORKER_OUTPUT_QUEUE", "out"));
+        let errors = ("CAF_BATCH_WORKER_ERROR_QUEUE", "batch-worker-err");
+        assert_eq!(of(&[]), (BatchAnswer::None, None));
+        assert_eq!(of(&[name]), always("batch-out"));
+        assert_eq!(of(&[name, ("CAF_WORKER_BASE_QUEUE_NAME", "base")]), always("base-out"));
+        assert_eq!(of(&[name, output, ("CAF_BATCH_WORKER_ERROR_QUEUE", "")]), always("out"));
+        assert_eq!(of(&[name, output, errors]), (BatchAnswer::None, Some("batch-worker-err".into())));
     }
 
     #[test]

@@ -1,5 +1,19 @@
 //! Variables of the CAF Job Service that change nothing here, each with the reason: an existing deployment's environment
-//! starts this server without a warning, and whoever wonders finds out why.
+//! starts this server, and whoever wonders finds out why.
+
+/// Variables of other processes that this one may be thought to heed: name, and what to set instead.
+pub(super) const ELSEWHERE: &[(&str, &str)] = &[
+    ("CAF_BATCH_WORKER_CACHE_EXPIRE_TIME", "no batch worker ever used it, so remove it"),
+    (
+        "CAF_BATCH_WORKER_ERROR_QUEUE",
+        "a batch worker answers failures there, so set it for the worker, which reads it by \
+         RunnerSettings::from_batch_variables; this server answers reports that make no sense on CAF_WORKER_ERROR_QUEUE",
+    ),
+    (
+        "CAF_GLOB_WORKER_BINARY_DATA_INPUT_FOLDER",
+        "a batch worker finds files there, so set it for the worker, which reads it by GlobPlugin::from_variables",
+    ),
+];
 
 const JAVA: &str = "concerns a Java machine";
 const WORKER: &str = "concerns workers, which keep their own environment";
@@ -8,7 +22,7 @@ const BATCHES: &str = "batches close by JOB_SERVICE_TRACKER_BATCH_MILLIS and JOB
 const FRAMEWORK: &str = "concerns the CAF configuration framework";
 const WORKER_HEALTH: &str = "JOB_SERVICE_LIVENESS_* and JOB_SERVICE_READINESS_* set the health checks";
 
-/// Name and reason.
+/// What needs no warning: name and reason.
 pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("CAF_APPNAME", FRAMEWORK),
     ("CAF_CONFIG_DECODER", FRAMEWORK),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::{Arg, CommandFactory as _};
 
 use super::CommandLine;
-use super::contract::WITHOUT_EFFECT;
+use super::contract::{ELSEWHERE, WITHOUT_EFFECT};
 use super::layers::{file_variable, variable};
 use crate::generated_docs::hold;
 
@@ -51,11 +51,16 @@ fn the_settings_are_documented() {
     hold("docs/configuration.md", "settings", &table);
 }
 
+fn table(heading: &str, of: &[(&str, &str)]) -> String {
+    let mut table = format!("| variable | {heading} |\n| --- | --- |\n");
+    for (name, why) in of {
+        let _ = writeln!(table, "| `{name}` | {} |", cell(why));
+    }
+    table
+}
+
 #[test]
 fn what_has_no_effect_is_documented() {
-    let mut table = String::from("| variable | why |\n| --- | --- |\n");
-    for (name, why) in WITHOUT_EFFECT {
-        let _ = writeln!(table, "| `{name}` | {why} |");
-    }
-    hold("docs/configuration.md", "without effect", &table);
+    hold("docs/configuration.md", "elsewhere", &table("instead", ELSEWHERE));
+    hold("docs/configuration.md", "without effect", &table("why", WITHOUT_EFFECT));
 }

@@ -1,11 +1,12 @@
 //! The environment: variables that look like ours and are not, and the only door to it beside clap.
 
 use std::ffi::OsString;
+use std::fmt;
 
 use clap::CommandFactory as _;
 
 use super::CommandLine;
-use super::contract::WITHOUT_EFFECT;
+use super::contract::{ELSEWHERE, WITHOUT_EFFECT};
 use super::layers::{file_variable, variable};
 
 /// How alike two names have to be for one to be taken for the other misspelt; 1 is the same.
@@ -31,6 +32,20 @@ pub struct UnknownVariable {
     pub name: String,
     /// The known name that is most like it, if one is.
     pub nearest: Option<String>,
+    /// What to set instead, for one that another process would heed.
+    pub instead: Option<&'static str>,
+}
+
+/// One sentence for the operator, without a full stop.
+impl fmt::Display for UnknownVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} means nothing here", self.name)?;
+        match (self.instead, &self.nearest) {
+            (Some(instead), _) => write!(f, ": {instead}"),
+            (None, Some(nearest)) => write!(f, "; is {nearest} meant?"),
+            (None, None) => Ok(()),
+        }
+    }
 }
 
 /// Variables of this process that begin like ours and mean nothing to it, and those that are nearly spelt like one of
@@ -57,6 +72,9 @@ pub(super) fn names_a_keystore() -> bool {
 
 /// Other programs have variables that begin with `CAF_`, so there only a name that is nearly one of ours is noticed.
 fn judge(name: String, known: &[String]) -> Option<UnknownVariable> {
+    if let Some((_, instead)) = ELSEWHERE.iter().find(|(elsewhere, _)| *elsewhere == name) {
+        return Some(UnknownVariable { name, nearest: None, instead: Some(instead) });
+    }
     let is_ours = name.starts_with("JOB_SERVICE_");
     if !(is_ours || name.starts_with("CAF_")) || known.contains(&name) {
         return None;
@@ -64,12 +82,13 @@ fn judge(name: String, known: &[String]) -> Option<UnknownVariable> {
     let likeness = known.iter().map(|known| (strsim::jaro_winkler(known, &name), known));
     let nearest = likeness.max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(alike, _)| *alike >= ALIKE);
     let nearest = nearest.map(|(_, known)| known.clone());
-    (is_ours || nearest.is_some()).then_some(UnknownVariable { name, nearest })
+    (is_ours || nearest.is_some()).then_some(UnknownVariable { name, nearest, instead: None })
 }
 
 /// Every variable that some command reads, and those that an existing deployment may set in vain.
 fn known_variables() -> Vec<String> {
-    let mut known: Vec<String> = WITHOUT_EFFECT.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let heedless = WITHOUT_EFFECT.iter().chain(ELSEWHERE);
+    let mut known: Vec<String> = heedless.map(|(name, _)| (*name).to_owned()).collect();
     let mut commands = vec![CommandLine::command()];
     while let Some(command) = commands.pop() {
         known.extend(command.get_arguments().filter_map(variable));
@@ -109,6 +128,19 @@ mod tests {
             "PATH",
         ] {
             assert_eq!(judged(fine), None, "{fine}");
+        }
+    }
+
+    #[test]
+    fn what_another_process_would_heed_is_told_about() {
+        for (name, said) in [
+            ("CAF_BATCH_WORKER_ERROR_QUEUE", "set it for the worker"),
+            ("CAF_BATCH_WORKER_CACHE_EXPIRE_TIME", "remove it"),
+            ("CAF_GLOB_WORKER_BINARY_DATA_INPUT_FOLDER", "GlobPlugin::from_variables"),
+            ("CAF_BATCH_WORKER_ERROR_QUEUES", "is CAF_BATCH_WORKER_ERROR_QUEUE meant?"),
+        ] {
+            let sentence = unknown_among([name.to_owned()]).pop().unwrap().to_string();
+            assert!(sentence.starts_with(name) && sentence.contains(said), "{sentence}");
         }
     }
 

@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::arguments::ConfigArguments;
 use super::layers::{Environment, file_variable, variable};
-use super::{UnknownVariable, unknown_variables};
+use super::unknown_variables;
 
 /// One setting as it is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +21,8 @@ pub(crate) struct Setting {
 /// Prints the settings; those that make no sense together are an error, as they are for the server.
 pub(crate) fn show(arguments: &ConfigArguments, out: &mut dyn std::io::Write) -> anyhow::Result<ExitCode> {
     write!(out, "{}", table(&arguments.in_force))?;
-    for UnknownVariable { name, nearest } in unknown_variables() {
-        let meant = nearest.map_or(String::new(), |nearest| format!("; is {nearest} meant?"));
-        writeln!(out, "{name} means nothing here{meant}")?;
+    for unknown in unknown_variables() {
+        writeln!(out, "{unknown}")?;
     }
     arguments.settings.config()?;
     Ok(ExitCode::SUCCESS)

@@ -33,8 +33,9 @@ impl Process {
     fn start() -> Self {
         let arguments =
             ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"];
-        let mut child =
-            command(&arguments).env("JOB_SERVICE_LISTEM", "x").stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = command(&arguments);
+        command.env("JOB_SERVICE_LISTEM", "x").env("CAF_BATCH_WORKER_ERROR_QUEUE", "x");
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut seen = String::new();
         let address = loop {
@@ -46,7 +47,11 @@ impl Process {
             }
             seen.push_str(&line);
         };
-        assert!(seen.contains("JOB_SERVICE_LISTEM"), "a misspelt variable is named: {seen}");
+        for said in
+            ["is JOB_SERVICE_LISTEN meant?", "CAF_BATCH_WORKER_ERROR_QUEUE means nothing here: a batch"]
+        {
+            assert!(seen.contains(said), "what is set in vain is named: {seen}");
+        }
         Self { child, address, log }
     }
 
