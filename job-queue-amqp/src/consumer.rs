@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 use job_core::backoff::Backoff;
 use job_core::queue::{Consumer, Delivery};
@@ -22,6 +23,7 @@ use crate::error::Failure;
 use crate::headers::{headers, redeliveries};
 use crate::link::Link;
 use crate::live::Live;
+use crate::options::AmqpOptions;
 use crate::queue::Lifeline;
 use crate::session::Session;
 
@@ -39,6 +41,7 @@ pub(crate) struct Consuming {
     control: Arc<Control>,
     clock: Arc<dyn Clock>,
     limit: Duration,
+    idle_limit: Duration,
     shutdown: Shutdown,
 }
 
@@ -54,10 +57,17 @@ impl Consuming {
         link: Arc<Link>,
         control: Arc<Control>,
         clock: &Arc<dyn Clock>,
-        limit: Duration,
+        options: &AmqpOptions,
         shutdown: &Shutdown,
     ) -> Self {
-        Self { link, control, clock: Arc::clone(clock), limit, shutdown: shutdown.clone() }
+        Self {
+            link,
+            control,
+            clock: Arc::clone(clock),
+            limit: options.confirm_timeout,
+            idle_limit: options.idle_limit,
+            shutdown: shutdown.clone(),
+        }
     }
 
     /// See [`TaskQueue::consume`](job_core::queue::TaskQueue::consume).
@@ -83,6 +93,11 @@ impl Consuming {
         self.shutdown.spawn(pump.run(first));
         let shutdown = self.shutdown.clone();
         Ok(Consumer::new(Deliveries { receiver, session, shutdown, _lifeline: lifeline }))
+    }
+
+    /// When to look whether anything came since the last look.
+    fn look(&self) -> BoxFuture<'_, ()> {
+        self.clock.sleep(self.idle_limit / 2)
     }
 
     async fn subscribe(
@@ -127,6 +142,9 @@ enum Ended {
     Unwanted,
     /// The connection, the channel or the queue is gone.
     Lost(String),
+    /// Nothing came for so long that the broker may have forgotten it. Asking anew costs next to nothing, and nothing else
+    /// would tell: to the broker all is well, and what it believes to have delivered waits for an ack.
+    Idle,
     /// The queue is being closed.
     Stopping,
 }
@@ -145,11 +163,12 @@ impl Pump {
                 }
                 Ended::Lost(why) => {
                     tracing::warn!(queue.name = &*self.queue, reason = why, "a consumer is begun anew");
-                    // A channel whose queue was deleted is still open.
-                    let _ = self.consuming.clock.timeout(END_LIMIT, subscription.session.close()).await;
-                    self.consuming.control.forget(&self.queue);
                 }
+                Ended::Idle => tracing::debug!(queue.name = &*self.queue, "an idle consumer is begun anew"),
             }
+            // A channel whose queue was deleted is still open.
+            let _ = self.consuming.clock.timeout(END_LIMIT, subscription.session.close()).await;
+            self.consuming.control.forget(&self.queue);
             drop(subscription);
             match self.subscribe_again().await {
                 Some(again) => subscription = again,
@@ -160,13 +179,24 @@ impl Pump {
 
     async fn deliver(&self, subscription: &mut Subscription) -> Ended {
         let Subscription { session, deliveries, .. } = subscription;
+        // No timer for each delivery: they may be many.
+        let (mut look, mut is_silent) = (self.consuming.look(), true);
         loop {
             let next = tokio::select! {
                 biased;
                 () = self.sender.closed() => return Ended::Unwanted,
                 () = self.consuming.shutdown.stopping() => return Ended::Stopping,
                 next = deliveries.next() => next,
+                () = &mut look => {
+                    if is_silent && session.is_all_settled() {
+                        return Ended::Idle;
+                    }
+                    is_silent = true;
+                    look = self.consuming.look();
+                    continue;
+                }
             };
+            is_silent = false;
             match next {
                 // It fails when nobody wants more: the delivery is dropped, and so goes back.
                 Some(Ok(delivery)) => {

@@ -69,6 +69,7 @@ pub struct AmqpOptions {
     pub(crate) in_flight_messages: usize,
     pub(crate) in_flight_bytes: usize,
     pub(crate) heartbeat_seconds: u16,
+    pub(crate) idle_limit: Duration,
 }
 
 impl AmqpOptions {
@@ -101,6 +102,7 @@ impl AmqpOptions {
             in_flight_messages: 1_000,
             in_flight_bytes: 64 << 20,
             heartbeat_seconds: 6,
+            idle_limit: Duration::from_secs(30),
         }
     }
 
@@ -168,6 +170,15 @@ impl AmqpOptions {
     #[must_use]
     pub fn with_heartbeat_seconds(mut self, seconds: u16) -> Self {
         self.heartbeat_seconds = seconds.max(1);
+        self
+    }
+
+    /// How long a consumer that holds no delivery waits for one before it asks for them anew; 30 s by default. A broker may
+    /// forget a consumer without telling it: RabbitMQ does when its queue is deleted and at once declared again, and would
+    /// never deliver it anything again.
+    #[must_use]
+    pub fn with_idle_limit(mut self, limit: Duration) -> Self {
+        self.idle_limit = limit;
         self
     }
 }

@@ -84,13 +84,7 @@ impl AmqpQueue {
         let control = Arc::new(Control::new(controlling, options, &clock));
         Self {
             publisher: Publisher::new(Arc::clone(&publishing), Arc::clone(&control), options, &clock, &work),
-            consuming: Consuming::new(
-                consuming,
-                Arc::clone(&control),
-                &clock,
-                options.confirm_timeout,
-                &work,
-            ),
+            consuming: Consuming::new(consuming, Arc::clone(&control), &clock, options, &work),
             publishing,
             control,
             clock,

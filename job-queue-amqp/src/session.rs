@@ -90,11 +90,15 @@ impl Session {
         async move { channel.basic_cancel(tag, BasicCancelOptions::default()).await }
     }
 
+    pub(crate) fn is_all_settled(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Completes when every delivery is settled.
     pub(crate) async fn all_settled(&self) {
         loop {
             let settled = self.all_settled.notified();
-            if self.lock().is_empty() {
+            if self.is_all_settled() {
                 return;
             }
             settled.await;

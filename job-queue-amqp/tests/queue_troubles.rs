@@ -4,8 +4,11 @@
 
 mod broker;
 
-use job_core::ErrorKind;
+use std::time::Duration;
+
+use futures::StreamExt as _;
 use job_core::queue::{ConsumeOptions, Publication, PublishOutcome, TaskQueue};
+use job_core::{Clock as _, ClockExt as _, ErrorKind, SystemClock};
 use job_queue_amqp::{AmqpOptions, AmqpQueue, QueueType};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -163,6 +166,37 @@ async fn a_deleted_queue_is_declared_again_by_its_consumer() {
         }
     }
     assert_eq!(held.ack().await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+/// When a queue is declared again before its deletion is done, RabbitMQ takes the old consumer for one of the new queue's, does
+/// not tell it of the deletion, and delivers messages that do not arrive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_the_broker_has_forgotten_begins_anew() {
+    const GLANCE: Duration = Duration::from_millis(200);
+    let operator = Operator::start().await;
+    let name = operator.names.name("");
+    let queue = operator.connect().await;
+    let impatient = operator.options.clone().with_idle_limit(Duration::from_millis(500));
+    let consuming = AmqpQueue::connect(impatient).await.unwrap();
+    let mut consumer = consuming.consume(&name, ConsumeOptions { prefetch: 10 }).await.unwrap();
+    let clock = SystemClock::new();
+    let at_once = QueueDeleteOptions { nowait: true, ..QueueDeleteOptions::default() };
+    for round in 0..10 {
+        operator.channel.queue_delete((&*name).into(), at_once).await.unwrap();
+        let begin = clock.now();
+        loop {
+            // One that is confirmed may go with the queue that is being deleted.
+            let _ = publish_one(&queue, &name, round.to_string()).await;
+            if let Ok(Some(delivery)) = clock.timeout(GLANCE, consumer.next()).await {
+                let is_this_round = text(&delivery) == round.to_string();
+                let _ = delivery.ack().await;
+                if is_this_round {
+                    break;
+                }
+            }
+            assert!(clock.now().since(begin) < broker::DEADLINE, "round {round}: nothing arrives");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
