@@ -385,12 +385,13 @@ async fn one_request_is_one_answer_or_the_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn puts_that_are_aborted_while_the_database_is_slow_poison_nothing() {
     use job_core::{Clock, SystemClock};
-    use job_store_postgres::{PostgresOptions, PostgresStore};
+    use job_store_postgres::{PostgresOptions, PostgresStore, migrations};
     let migrate = async |url: &str| -> job_core::Result<()> {
         let store = PostgresStore::connect(PostgresOptions::new(url)?, Arc::new(SystemClock::new())).await?;
         store.migrate().await.map(drop)
     };
-    let database = testkit::TestDatabase::create("job_server_aborts_v1", migrate).await.unwrap();
+    let template = testkit::template_name("jobs", migrations().iter().map(|migration| migration.sql));
+    let database = testkit::TestDatabase::create(&template, migrate).await.unwrap();
     let psql = |sql: &str| {
         let output =
             std::process::Command::new("psql").args([database.url(), "-Atqc", sql]).output().unwrap();

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::http::{Reply, call};
-use crate::ledger::{Answer, Entry, Ledger, Work};
+use crate::ledger::{Answer, Diary as _, Entry, Ledger, Work};
 
 /// What clients do beside creating jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

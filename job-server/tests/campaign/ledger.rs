@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Mutex;
 
 use job_core::JobKey;
-use job_core::message::TaskMessage;
 use serde::{Deserialize, Serialize};
 
 /// What a task does; its payload.
@@ -53,9 +52,36 @@ pub(crate) struct Ledger {
 /// Messages that workers got.
 #[derive(Debug, Default)]
 struct Received {
-    /// By tracking id, the ids of the messages.
-    ids: BTreeMap<String, BTreeSet<String>>,
-    messages: u64,
+    /// By tracking id.
+    tasks: BTreeMap<String, Receipts>,
+    /// What came before, and why it came again.
+    repeats: Repeats,
+}
+
+/// How often one task came.
+#[derive(Debug, Default)]
+struct Receipts {
+    /// Of its messages.
+    ids: BTreeSet<String>,
+    all: u64,
+    /// Those that the broker had not handed to a worker before, by its own account: as many have been published.
+    fresh: u64,
+}
+
+/// Messages that workers had got before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Repeats {
+    /// The broker delivered them again: nobody had acked them.
+    pub(crate) redelivered: u64,
+    /// First messages of jobs that were published again.
+    pub(crate) dispatched: u64,
+    /// Subtasks that a worker published again, since it got their task again.
+    pub(crate) followed: u64,
+}
+
+/// The task whose worker makes this one; none for the first of a job.
+fn parent(task: &str) -> Option<&str> {
+    task.rsplit_once('.').map(|(parent, _)| parent)
 }
 
 /// What a campaign did.
@@ -67,17 +93,57 @@ pub(crate) struct Totals {
     pub(crate) unknown: usize,
     /// Messages that workers got.
     pub(crate) messages: u64,
-    /// Those that they had got before.
-    pub(crate) repeated: u64,
+    pub(crate) repeats: Repeats,
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accepted, unknown, messages, repeated } = self;
+        let Self { accepted, unknown, messages, repeats } = self;
+        let Repeats { redelivered, dispatched, followed } = repeats;
         write!(
             f,
-            "{accepted} jobs accepted, {unknown} unanswered, {messages} messages, {repeated} of them repeats"
+            "{accepted} jobs accepted, {unknown} unanswered, {messages} messages, {} of them repeats \
+             ({redelivered} redelivered, {dispatched} dispatched again, {followed} followed from these)",
+            repeats.all()
         )
+    }
+}
+
+impl Repeats {
+    pub(crate) const fn all(&self) -> u64 {
+        self.redelivered + self.dispatched + self.followed
+    }
+}
+
+/// What workers write down before they do anything. It must survive them.
+pub(crate) trait Diary: fmt::Debug + Send + Sync {
+    /// A worker got the message `id` of a task.
+    fn received(&self, task: &str, id: &str, is_redelivered: bool);
+
+    /// Something that must never happen.
+    fn wrong(&self, what: String);
+}
+
+impl Diary for Ledger {
+    fn received(&self, task: &str, id: &str, is_redelivered: bool) {
+        let mut received = self.received.lock().unwrap();
+        let Received { tasks, repeats } = &mut *received;
+        let receipts = tasks.entry(task.to_owned()).or_default();
+        if receipts.all > 0 {
+            let reason = match (is_redelivered, parent(task)) {
+                (true, _) => &mut repeats.redelivered,
+                (false, None) => &mut repeats.dispatched,
+                (false, Some(_)) => &mut repeats.followed,
+            };
+            *reason += 1;
+        }
+        receipts.all += 1;
+        receipts.fresh += u64::from(!is_redelivered);
+        receipts.ids.insert(id.to_owned());
+    }
+
+    fn wrong(&self, what: String) {
+        self.wrong.lock().unwrap().push(what);
     }
 }
 
@@ -99,29 +165,28 @@ impl Ledger {
         self.jobs.lock().unwrap().clone()
     }
 
-    /// Something that must never happen.
-    pub(crate) fn wrong(&self, what: String) {
-        self.wrong.lock().unwrap().push(what);
-    }
-
     pub(crate) fn all_wrong(&self) -> Vec<String> {
-        let ambiguous = self.received.lock().unwrap();
-        let ambiguous = ambiguous.ids.iter().filter(|(_, ids)| ids.len() > 1);
-        let ambiguous = ambiguous.map(|(task, ids)| format!("the task {task} has the messages {ids:?}"));
-        self.wrong.lock().unwrap().iter().cloned().chain(ambiguous).collect()
-    }
-
-    /// A worker got this message.
-    pub(crate) fn received(&self, message: &TaskMessage) {
-        let tracking = message.tracking.as_ref().and_then(|tracking| tracking.job_task_id.clone());
-        let Some(task) = tracking else { return self.wrong(format!("untracked: {message:?}")) };
-        let mut received = self.received.lock().unwrap();
-        received.messages += 1;
-        received.ids.entry(task).or_default().insert(message.task_id.clone());
+        let received = self.received.lock().unwrap();
+        let wrong = received.tasks.iter().filter_map(|(task, receipts)| {
+            // A worker publishes the subtasks of a task once each time it gets it.
+            let times = parent(task).map(|parent| received.tasks.get(parent).map_or(0, |parent| parent.all));
+            let is_explained = times.is_none_or(|times| receipts.fresh <= times);
+            let is_right = receipts.ids.len() == 1 && is_explained;
+            (!is_right).then(|| format!("of {task}, whose task came {times:?} times, came {receipts:?}"))
+        });
+        self.wrong.lock().unwrap().iter().cloned().chain(wrong).collect()
     }
 
     pub(crate) fn was_received(&self, key: &JobKey) -> bool {
-        self.received.lock().unwrap().ids.contains_key(&key.to_string())
+        self.received.lock().unwrap().tasks.contains_key(&key.to_string())
+    }
+
+    /// How often each task of a job came, of them how often as a new message.
+    pub(crate) fn receipts(&self, job: &JobKey) -> BTreeMap<String, (u64, u64)> {
+        let of_job = |task: &str| task.split('.').next() == Some(&job.to_string());
+        let received = self.received.lock().unwrap();
+        let of_job = received.tasks.iter().filter(|(task, _)| of_job(task));
+        of_job.map(|(task, receipts)| (task.clone(), (receipts.all, receipts.fresh))).collect()
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -131,8 +196,8 @@ impl Ledger {
         Totals {
             accepted: count(Answer::Ok),
             unknown: count(Answer::Unknown),
-            messages: received.messages,
-            repeated: received.messages - received.ids.len() as u64,
+            messages: received.tasks.values().map(|receipts| receipts.all).sum(),
+            repeats: received.repeats,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Fault campaigns: the built server, real PostgreSQL and RabbitMQ, and somebody who kills them.
 //!
 //! Whoever drives a campaign lives in this process, which nobody kills, and keeps ledgers of what was asked, answered and
-//! received. When the faults are over everything must come to rest, and the ledgers must agree with what is stored.
+//! received; workers that are killed tell it what they get before they do anything. When the faults are over everything
+//! must come to rest, and the ledgers must agree with what is stored.
 //!
 //! `JOB_CAMPAIGN_SEED=n` repeats a campaign's decisions; every campaign prints its seed. `JOB_CAMPAIGN=1` makes them long.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod broker;
 mod clients;
 mod crash_points;
 mod http;
@@ -18,6 +20,7 @@ mod rig;
 mod signals;
 mod tripwire;
 mod verdict;
+mod worker_process;
 mod workers;
 
 /// What decides everything that is decided at random.

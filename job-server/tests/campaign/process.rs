@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::recovery::until;
 
-const LINES_KEPT: usize = 60;
+const LINES_KEPT: usize = 100;
 /// A debug build on a busy machine included.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -22,7 +22,8 @@ type Lines = Arc<Mutex<VecDeque<String>>>;
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Mutex<Child>,
-    address: SocketAddr,
+    /// None for one that does not serve the API.
+    address: Option<SocketAddr>,
     admin: SocketAddr,
     lines: Lines,
 }
@@ -56,11 +57,11 @@ impl Process {
             move || read(stderr, &lines, &found)
         });
         let listening = async move {
-            let is_whole = |found: &(Option<_>, Option<_>)| found.0.is_some() && found.1.is_some();
+            // It says its API's address before.
+            let is_whole = |found: &(Option<_>, Option<_>)| found.1.is_some();
             addresses.wait_for(is_whole).await.map(|found| *found)
         };
-        let Ok(Ok((Some(address), Some(admin)))) = SystemClock::new().timeout(START_LIMIT, listening).await
-        else {
+        let Ok(Ok((address, Some(admin)))) = SystemClock::new().timeout(START_LIMIT, listening).await else {
             let _ = child.kill();
             let _ = child.wait();
             panic!("the server did not start: {:#?}", lines.lock().unwrap());
@@ -68,8 +69,14 @@ impl Process {
         Self { child: Mutex::new(child), address, admin, lines }
     }
 
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) const fn serves_api(&self) -> bool {
+        self.address.is_some()
+    }
+
+    /// # Panics
+    /// When it does not serve the API.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address.expect("it serves the API")
     }
 
     pub(crate) const fn admin(&self) -> SocketAddr {
@@ -107,6 +114,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            eprintln!("the last that the server said: {:#?}", self.last_lines());
+        }
     }
 }
 
@@ -121,6 +131,10 @@ fn read(stderr: ChildStderr, lines: &Lines, found: &watch::Sender<(Option<Socket
         }
         if let Some(admin) = address("the admin endpoints are at http://") {
             found.send_modify(|found| found.1 = Some(admin));
+        }
+        // One for each request.
+        if line.contains(r#""target":"audit""#) {
+            continue;
         }
         let mut lines = lines.lock().unwrap();
         lines.push_back(line);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use job_core::{Clock as _, SystemClock};
+use job_core::{Clock as _, Shutdown, SystemClock};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(25);
@@ -21,6 +21,11 @@ pub(crate) async fn until<T>(limit: Duration, mut look: impl AsyncFnMut() -> Opt
         }
         clock.sleep(LOOK).await;
     }
+}
+
+/// Lets something that blocks happen beside everything else.
+pub(crate) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    Shutdown::new().spawn_blocking(work).await.unwrap()
 }
 
 /// Durations, shown by their median and their longest.

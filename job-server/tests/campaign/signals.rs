@@ -37,7 +37,8 @@ async fn a_server_told_to_stop_ends_well_in_time_and_loses_nothing() {
         assert_eq!(status.code(), Some(0), "{:#?}", server.last_lines());
         server = rig.start().await;
     }
-    verdict::settle(rig, &format!("{stops} stops by SIGTERM")).await;
+    let (totals, _) = verdict::settle(rig, &format!("{stops} stops by SIGTERM")).await;
+    assert_eq!(totals.repeats.dispatched, 0, "a batch in hand is finished: {totals}");
     eprintln!("from SIGTERM to the end: {ends}");
 }
 
@@ -75,7 +76,7 @@ async fn a_server_frozen_past_its_lease_wakes_up_beside_one_that_took_over() {
     // the broker has closed its silent connection.
     let tried = until(PATIENCE, async || {
         let refused = || frozen.last_lines().iter().any(|line| line.contains("could not be published"));
-        (rig.ledger.totals().repeated > 0 || refused()).then_some(())
+        (rig.ledger.totals().repeats.all() > 0 || refused()).then_some(())
     });
     tried.await.expect("it goes on with what it had on lease");
     verdict::settle(rig, "a frozen server").await;

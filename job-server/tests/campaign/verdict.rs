@@ -10,7 +10,7 @@ use job_core::{Clock as _, Job, JobKey, JobStatus, SystemClock};
 use crate::http::call;
 use crate::ledger::{Answer, Entry, Totals};
 use crate::recovery::until;
-use crate::rig::Rig;
+use crate::rig::{PATIENCE, Rig};
 
 /// Everything is to be at rest 60 s after the last fault. More is only waited for in order to tell slow from stuck, for on
 /// a machine that is busy with something else all of it takes longer.
@@ -55,13 +55,17 @@ pub(crate) async fn settle(rig: Rig, what: &str) -> (Totals, Duration) {
             }
         }
     });
-    let Some(rested) = rested.await else {
+    let rested = rested.await;
+    let jobs = stored(&rig).await;
+    let Some(rested) = rested else {
+        let unfinished = jobs.values().filter(|job| !job.status.is_finished()).take(20);
+        let unfinished: Vec<_> =
+            unfinished.map(|job| (job, rig.ledger.entry(&job.key), rig.ledger.receipts(&job.key))).collect();
         panic!(
-            "{what}: stuck with {last} (unfinished jobs, entries, leases, open transactions)\n{}",
+            "{what}: stuck with {last} (unfinished jobs, entries, leases, open transactions)\n{unfinished:#?}\n{}",
             rig.postgres.log_tail()
         );
     };
-    let jobs = stored(&rig).await;
     let entries = rig.ledger.entries();
     let mut wrong = rig.ledger.all_wrong();
     wrong.extend(entries.iter().filter_map(|(key, entry)| judge(key, entry, &entries, &jobs).err()));
@@ -73,20 +77,36 @@ pub(crate) async fn settle(rig: Rig, what: &str) -> (Totals, Duration) {
     (totals, rested)
 }
 
+/// What an operator does who knows that messages were lost: asks for every unfinished job again.
+pub(crate) async fn redispatch_unfinished(rig: &Rig) {
+    rig.stop_load().await;
+    resume_paused(rig).await;
+    for (key, job) in stored(rig).await {
+        if !job.status.is_finished() {
+            ask_until_answered(rig, &key, "redispatch").await;
+        }
+    }
+}
+
 /// The clients are done, so nobody else would.
 async fn resume_paused(rig: &Rig) {
     for (key, entry) in rig.ledger.entries() {
         if !entry.paused || entry.deleted.is_some() {
             continue;
         }
-        let path = format!("/job-service/v1/partitions/{}/jobs/{}/resume", key.partition, key.job);
-        let resumed = until(Duration::from_secs(60), async || {
-            let address = *rig.server.borrow();
-            let reply = call(address, Method::POST, &path, String::new()).await?;
-            matches!(reply.status, 204 | 400).then_some(())
-        });
-        resumed.await.unwrap_or_else(|| panic!("{key} cannot be resumed"));
+        ask_until_answered(rig, &key, "resume").await;
     }
+}
+
+/// An action that may come too late.
+async fn ask_until_answered(rig: &Rig, key: &JobKey, action: &str) {
+    let path = format!("/job-service/v1/partitions/{}/jobs/{}/{action}", key.partition, key.job);
+    let answered = until(PATIENCE, async || {
+        let address = *rig.server.borrow();
+        let reply = call(address, Method::POST, &path, String::new()).await?;
+        matches!(reply.status, 204 | 400).then_some(())
+    });
+    answered.await.unwrap_or_else(|| panic!("no answer to {action} of {key}"));
 }
 
 async fn stored(rig: &Rig) -> BTreeMap<JobKey, Job> {

@@ -9,7 +9,7 @@ use job_core::message::{
 use job_core::queue::{ConsumeOptions, Delivery, Publication, PublishOutcome, TaskQueue};
 use job_core::{Clock as _, Failure, Shutdown, SystemClock, Timestamp};
 
-use crate::ledger::{Ledger, Work};
+use crate::ledger::{Diary, Work};
 
 const PREFETCH: u16 = 60;
 
@@ -18,7 +18,7 @@ const PREFETCH: u16 = 60;
 pub(crate) struct Worker {
     pub(crate) queue: Arc<dyn TaskQueue>,
     pub(crate) input: String,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) diary: Arc<dyn Diary>,
 }
 
 impl Worker {
@@ -45,11 +45,13 @@ impl Worker {
     async fn handle(&self, delivery: Delivery) {
         let message = match TaskMessage::decode(&delivery.body) {
             Ok(message) => message,
-            Err(error) => return self.ledger.wrong(format!("a worker got what it cannot read: {error}")),
+            Err(error) => return self.diary.wrong(format!("a worker got what it cannot read: {error}")),
         };
-        self.ledger.received(&message);
+        let task = message.tracking.as_ref().and_then(|tracking| tracking.job_task_id.as_deref());
+        let Some(task) = task else { return self.diary.wrong(format!("untracked: {message:?}")) };
+        self.diary.received(task, &message.task_id, delivery.redeliveries > 0);
         let Some(publications) = self.answer(&message) else {
-            return self.ledger.wrong(format!("a worker got a task without its work: {message:?}"));
+            return self.diary.wrong(format!("a worker got a task without its work: {message:?}"));
         };
         let outcomes = self.queue.publish(publications).await.unwrap_or_default();
         // One that is not acked comes again.
