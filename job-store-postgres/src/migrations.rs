@@ -22,13 +22,18 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
-const ALL: [Migration; 3] = [
+const ALL: [Migration; 4] = [
     Migration { version: 1, name: "jobs", sql: include_str!("../migrations/0001_jobs.sql") },
     Migration { version: 2, name: "kept tasks", sql: include_str!("../migrations/0002_kept_tasks.sql") },
     Migration {
         version: 3,
         name: "suspended partitions",
         sql: include_str!("../migrations/0003_suspended_partitions.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "room for new versions",
+        sql: include_str!("../migrations/0004_room_for_new_versions.sql"),
     },
 ];
 

@@ -1,30 +1,35 @@
 //! Ending leases.
+//!
+//! What was published and what was not are a statement each, and a transaction each: neither says anything about the other.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use job_core::store::{LeaseOwner, Settled};
 use job_core::{Result, Timestamp};
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 
-use crate::step::{BEGIN_UNFORCED, Form, Step, Trouble};
+use crate::step::{Form, Step, Trouble, unforced};
 
 pub(crate) struct Settle<'a> {
-    pub(crate) owner: LeaseOwner,
-    pub(crate) entries: &'a [(u64, Settled)],
-    pub(crate) now: Timestamp,
+    owner: LeaseOwner,
+    entries: &'a [(u64, Settled)],
+    now: Timestamp,
+    /// Those that are known to be settled, whatever becomes of the others.
+    settled: HashSet<u64>,
+}
+
+impl<'a> Settle<'a> {
+    pub(crate) fn new(owner: LeaseOwner, entries: &'a [(u64, Settled)], now: Timestamp) -> Self {
+        Self { owner, entries, now, settled: HashSet::new() }
+    }
 }
 
 #[async_trait]
 impl Step for Settle<'_> {
     type Output = Vec<bool>;
     const NAME: &'static str = "store::settle";
-    const FORM: Form = Form::Transaction;
-
-    fn opening(&self) -> Cow<'static, str> {
-        BEGIN_UNFORCED.into()
-    }
+    const FORM: Form = Form::Statement;
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<bool>, Trouble> {
         // An entry that is named twice is on lease only once.
@@ -32,8 +37,11 @@ impl Step for Settle<'_> {
         for (id, settled) in self.entries {
             first.entry(*id).or_insert(settled);
         }
-        let mut settled = self.remove(connection, &first).await?;
-        settled.extend(self.retry(connection, &first).await?);
+        let removed = self.remove(connection, &first).await?;
+        self.settled.extend(removed);
+        let parked = self.retry(connection, &first).await?;
+        self.settled.extend(parked);
+        let mut settled = std::mem::take(&mut self.settled);
         Ok(self.entries.iter().map(|(id, _)| settled.remove(id)).collect())
     }
 }
@@ -45,60 +53,22 @@ impl Settle<'_> {
         &self,
         connection: &mut PgConnection,
         first: &BTreeMap<u64, &Settled>,
-    ) -> Result<HashSet<u64>, Trouble> {
+    ) -> Result<Vec<u64>, Trouble> {
         let number = |id: &u64| i64::try_from(*id).ok();
         let is_published = |settled: &Settled| *settled == Settled::Published;
         let published = self.entries.iter().filter(|(_, settled)| is_published(settled));
-        let published: Vec<i64> = published.filter_map(|(id, _)| number(id)).collect();
+        let published: BTreeSet<i64> = published.filter_map(|(id, _)| number(id)).collect();
         if published.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(Vec::new());
         }
-        // Jobs are locked one by one in the order of their keys. Where they are is found by the next statement: this one
-        // may wait for a change that it cannot see.
-        let locked = sqlx::query(
-            "SELECT d.partition_id, d.job_id, d.job_no FROM (
-                 SELECT detail.* FROM unnest($1::bigint[]) AS k(id)
-                 CROSS JOIN LATERAL (
-                     SELECT partition_id, job_id, job_no FROM job_detail WHERE job_no = k.id OFFSET 0
-                 ) detail
-                 ORDER BY detail.partition_id, detail.job_id
-             ) d
-             CROSS JOIN LATERAL (
-                 SELECT FROM job
-                 WHERE job.partition_id = d.partition_id AND job.job_id = d.job_id AND job.job_no = d.job_no
-                   AND start_time IS NULL FOR UPDATE
-             ) j",
-        )
-        .bind(&published)
-        .fetch_all(&mut *connection)
-        .await?;
-        let column = |column: usize| -> Result<Vec<&str>, sqlx::Error> {
-            locked.iter().map(|row| row.try_get(column)).collect()
-        };
-        let numbers: Vec<i64> = locked.iter().map(|row| row.try_get(2)).collect::<Result<_, _>>()?;
         let removed = first.iter().filter(|(_, settled)| is_published(settled));
-        let removed: Vec<i64> = sqlx::query_scalar(
-            "WITH dispatched AS (
-                 UPDATE job SET start_time = $4 WHERE ctid = ANY(ARRAY(
-                     SELECT j.ctid FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k(partition_id, job_id, job_no)
-                     CROSS JOIN LATERAL (
-                         SELECT ctid FROM job
-                         WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id AND job.job_no = k.job_no
-                           AND start_time IS NULL OFFSET 0
-                     ) j))
-             )
-             DELETE FROM outbox WHERE id = ANY(ARRAY(
-                 SELECT id FROM outbox WHERE id = ANY($5) AND lease_owner = $6 ORDER BY id FOR UPDATE))
-             RETURNING id",
-        )
-        .bind(column(0)?)
-        .bind(column(1)?)
-        .bind(numbers)
-        .bind(self.now.as_millis())
-        .bind(removed.filter_map(|(id, _)| number(id)).collect::<Vec<i64>>())
-        .bind(self.owner)
-        .fetch_all(connection)
-        .await?;
+        let removed: Vec<i64> = sqlx::query_scalar(REMOVE)
+            .bind(published.into_iter().collect::<Vec<_>>())
+            .bind(self.now.as_millis())
+            .bind(removed.filter_map(|(id, _)| number(id)).collect::<Vec<i64>>())
+            .bind(self.owner)
+            .fetch_all(connection)
+            .await?;
         Ok(removed.into_iter().map(i64::unsigned_abs).collect())
     }
 
@@ -117,16 +87,12 @@ impl Settle<'_> {
             return Ok(Vec::new());
         }
         let ids: Vec<i64> = failed.keys().copied().collect();
-        sqlx::query("SELECT FROM outbox WHERE id = ANY($1) AND lease_owner = $2 ORDER BY id FOR UPDATE")
-            .bind(&ids)
-            .bind(self.owner)
-            .execute(&mut *connection)
-            .await?;
         let parked: Vec<i64> = sqlx::query_scalar(
             "UPDATE outbox SET attempts = attempts + 1, retry_at = k.retry_at, parked_until = k.retry_at,
                  lease_owner = NULL, reason = k.reason
              FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS k(id, retry_at, reason)
-             WHERE outbox.id = k.id AND outbox.id = ANY($1) AND lease_owner = $4
+             WHERE outbox.id = k.id AND outbox.id = ANY(ARRAY(
+                 SELECT id FROM outbox WHERE id = ANY($1) AND lease_owner = $4 ORDER BY id FOR UPDATE))
              RETURNING outbox.id",
         )
         .bind(ids)
@@ -138,3 +104,37 @@ impl Settle<'_> {
         Ok(parked.into_iter().map(i64::unsigned_abs).collect())
     }
 }
+
+/// Removes the entries `$3` that `$4` has on lease, and marks the jobs of the entries `$1`, where these were first messages, as
+/// started at `$2`.
+///
+/// Jobs are locked one by one in the order of their keys, and before the outbox, which the gate at the end sees to. The update
+/// finds them by key and not by where they are: a lock may have waited for a change that this statement cannot see, and
+/// then the row is elsewhere.
+///
+/// The commit does not wait for the disk, see [`unforced`].
+const REMOVE: &str = concat!(
+    "WITH locked AS MATERIALIZED (
+         SELECT d.partition_id, d.job_id FROM (
+             SELECT detail.* FROM unnest($1::bigint[]) AS k(id)
+             CROSS JOIN LATERAL (
+                 SELECT partition_id, job_id, job_no FROM job_detail WHERE job_no = k.id OFFSET 0
+             ) detail
+             ORDER BY detail.partition_id, detail.job_id
+         ) d
+         CROSS JOIN LATERAL (
+             SELECT FROM job
+             WHERE job.partition_id = d.partition_id AND job.job_id = d.job_id AND job.job_no = d.job_no
+               AND start_time IS NULL FOR UPDATE
+         ) j
+     ), started AS (
+         UPDATE job SET start_time = $2 FROM locked
+         WHERE job.partition_id = locked.partition_id AND job.job_id = locked.job_id
+         RETURNING job_no
+     )
+     DELETE FROM outbox WHERE (SELECT count(*) FROM started) IS NOT NULL AND (SELECT ",
+    unforced!(),
+    ") = 'off' AND id = ANY(ARRAY(
+         SELECT id FROM outbox WHERE id = ANY($3) AND lease_owner = $4 ORDER BY id FOR UPDATE))
+     RETURNING id"
+);

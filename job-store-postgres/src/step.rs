@@ -41,10 +41,16 @@ pub(crate) enum Form {
     Statement,
 }
 
-/// Begins a transaction whose commit does not wait for the disk. A crash of the server may undo it, and whatever came
-/// after it, never anything before it: so it is right where that is the same as dying a moment earlier. A dispatcher
-/// that dies before its lease or its settlement is stored publishes once more, as at-least-once allows.
-pub(crate) const BEGIN_UNFORCED: &str = "BEGIN; SET LOCAL synchronous_commit = off";
+/// An expression that has the transaction of its statement committed without waiting for the disk. A crash of the server may
+/// undo it, and whatever came after it, never anything before it: so it is right where that is the same as dying a moment
+/// earlier. A dispatcher that dies before its lease or its settlement is stored publishes once more, as at-least-once
+/// allows.
+macro_rules! unforced {
+    () => {
+        "set_config('synchronous_commit', 'off', true)"
+    };
+}
+pub(crate) use unforced;
 
 /// What one call does. It may be run several times, and must not remember anything that a later run would count twice.
 #[async_trait]

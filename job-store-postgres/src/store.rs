@@ -236,7 +236,7 @@ impl JobStore for PostgresStore {
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
-        self.runner().run(Claim { request, turn: &self.turn }).await
+        self.runner().run(Claim::new(request, &self.turn)).await
     }
 
     async fn settle(
@@ -245,7 +245,7 @@ impl JobStore for PostgresStore {
         entries: Vec<(u64, Settled)>,
         now: Timestamp,
     ) -> Result<Vec<bool>> {
-        self.runner().run(Settle { owner, entries: &entries, now }).await
+        self.runner().run(Settle::new(owner, &entries, now)).await
     }
 
     async fn stow(&self, messages: Vec<StowedMessage>, now: Timestamp) -> Result<Vec<StowOutcome>> {

@@ -47,7 +47,9 @@ async fn write_followers(connection: &mut PgConnection, changed: &[DecidedJob]) 
     let finished = || changed.iter().map(|job| &job.job.row).filter(|row| has_finished(row));
     let mut partitions: Vec<&str> = finished().map(|row| row.key.partition.as_str()).collect();
     partitions.dedup();
-    let waiting: Vec<i64> = finished().filter(|row| row.has_prerequisites).map(|row| row.job_no).collect();
+    // Who has started waits for nobody.
+    let waiting = finished().filter(|row| row.has_prerequisites && row.before.start_time.is_none());
+    let waiting: Vec<i64> = waiting.map(|row| row.job_no).collect();
     dependents::forget_prerequisites(connection, &partitions, &waiting).await?;
     outbox_rows::finish(connection, &partitions, &finished().collect::<Vec<_>>()).await?;
     Ok(())

@@ -8,7 +8,7 @@ use job_core::{ClockExt as _, Engine, JobStatus, SystemClock};
 use job_tests::backends::Backends;
 use job_tests::waiting::{PATIENCE, until};
 
-use crate::workers::{Item, check, create, start, start_on, waiting};
+use crate::workers::{Item, check, create, start_on, waiting};
 
 /// Between two looks of a client that waits.
 const POLL: Duration = Duration::from_millis(50);
