@@ -19,6 +19,8 @@ pub(crate) struct Act<'a> {
     pub(crate) job: &'a JobKey,
     pub(crate) action: Action,
     pub(crate) now: Timestamp,
+    /// Whether an earlier run got as far as its commit, which may have been carried out without our hearing of it.
+    pub(crate) was_applied: bool,
 }
 
 #[async_trait]
@@ -34,7 +36,12 @@ impl Step for Act<'_> {
         if let Some(row) = damaged.into_iter().next() {
             return Err(row.error.into());
         }
-        Ok(outcomes.into_iter().next().unwrap_or(ActionOutcome::NotFound))
+        let outcome = outcomes.into_iter().next().unwrap_or(ActionOutcome::NotFound);
+        if self.was_applied && self.action == Action::Delete && outcome == ActionOutcome::NotFound {
+            return Ok(ActionOutcome::Applied);
+        }
+        self.was_applied = outcome == ActionOutcome::Applied;
+        Ok(outcome)
     }
 }
 

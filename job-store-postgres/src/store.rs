@@ -209,7 +209,7 @@ impl JobStore for PostgresStore {
     }
 
     async fn act(&self, job: &JobKey, action: Action, now: Timestamp) -> Result<ActionOutcome> {
-        self.runner().run(Act { job, action, now }).await
+        self.runner().run(Act { job, action, now, was_applied: false }).await
     }
 
     async fn act_on_selected(

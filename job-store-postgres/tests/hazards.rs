@@ -12,7 +12,7 @@ use std::time::Duration;
 use job_conformance::store::fixture::{
     accept, assert_sound, at, complete, create, job, job_after, key, read,
 };
-use job_core::store::{Action, ClaimRequest, JobStore, TaskReport};
+use job_core::store::{Action, ActionOutcome, ClaimRequest, JobStore, TaskReport};
 use job_core::{JobStatus, SystemClock};
 use job_store_postgres::{PostgresOptions, PostgresStore};
 use testkit::PostgresServer;
@@ -178,8 +178,12 @@ async fn a_connection_lost_during_commit_is_survived_whether_it_was_heard_or_not
             cutter.armed.store(true, Ordering::SeqCst);
             store.act(&key(&next), Action::Cancel, at(3)).await.expect("act");
             assert_eq!(read(&store, &next).await.status, JobStatus::Cancelled);
+            cutter.armed.store(true, Ordering::SeqCst);
+            // Run again it finds nothing, and it was there all the same.
+            let deleted = store.act(&key(&next), Action::Delete, at(4)).await.expect("act");
+            assert_eq!(deleted, ActionOutcome::Applied);
         }
-        assert_eq!(cutter.cuts.load(Ordering::SeqCst), 30);
+        assert_eq!(cutter.cuts.load(Ordering::SeqCst), 40);
         assert_sound(&store).await;
     }
 }
