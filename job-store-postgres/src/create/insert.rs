@@ -1,18 +1,23 @@
 //! Writing new jobs with everything about them.
 //!
-//! A single job is one statement. A batch is copied into one table after the other: `COPY` costs a fraction of rows
-//! that come as parameters, on both sides.
+//! A single job is one statement, and so is a batch of a thousand, whose rows come as arrays. `COPY` would cost the server less
+//! for each row, but the driver sends its data and its end apart and leaves Nagle's algorithm on, so that every table
+//! waits 40 ms for a delayed acknowledgement.
 
 use job_core::dependency::due;
 use job_core::recording::JobState;
 use job_core::{JobId, Timestamp};
 use sqlx::PgConnection;
 
-use super::copy::Copy;
 use super::{Numbered, locks};
 use crate::job_rows::{CountChanges, percentage_group, update_group};
 use crate::sort_key::SortKey;
 use crate::status_code;
+
+/// Most rows of a statement.
+const BATCH_ROWS_MAX: usize = 1_000;
+/// Most bytes of task data in a statement, unless a single job has more.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// A job that is to be stored.
 pub(super) struct NewRow<'a> {
@@ -40,9 +45,14 @@ impl<'a> NewRow<'a> {
     }
 
     fn texts(&self) -> [(Option<&str>, SortKey); 3] {
+        [0, 1, 2].map(|place| self.text(place))
+    }
+
+    /// The name, the description or the external data.
+    fn text(&self, place: usize) -> (Option<&str>, SortKey) {
         let new = &self.job.accepted.job;
-        [&new.name, &new.description, &new.external_data]
-            .map(|text| (text.as_deref(), SortKey::of(text.as_deref())))
+        let text = [&new.name, &new.description, &new.external_data][place].as_deref();
+        (text, SortKey::of(text))
     }
 
     fn id_key(&self) -> Vec<u8> {
@@ -86,14 +96,25 @@ pub(super) async fn insert(
         return insert_one(connection, row, &Beginning::at(now)).await;
     }
     let beginning = Beginning::at(now);
-    copy_jobs(connection, rows, &beginning).await?;
-    copy_details(connection, rows, &beginning).await?;
-    copy_labels(connection, rows, &beginning).await?;
-    copy_edges(connection, rows).await?;
-    copy_entries(connection, rows).await?;
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let (batch, others) = rest.split_at(batch_length(rest));
+        insert_batch(connection, batch, &beginning).await?;
+        rest = others;
+    }
     let mut counts = CountChanges::default();
     rows.iter().for_each(|row| counts.add(row.job.key(), beginning.status, 1));
     counts.write(connection).await
+}
+
+/// How many of the rows fit into one statement; at least one.
+fn batch_length(rows: &[NewRow<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = |row: &&NewRow<'_>| {
+        bytes += row.job.accepted.job.task.data.len();
+        bytes <= BATCH_BYTES_MAX
+    };
+    rows.iter().take(BATCH_ROWS_MAX).take_while(fits).count().max(1)
 }
 
 /// A job in one statement. Nothing in it reads: every row is given as it is to be. What most jobs do not have is left
@@ -212,148 +233,104 @@ async fn insert_one(
     Ok(())
 }
 
-async fn copy_jobs(
+/// The columns `$1` to `$27` of jobs, with the labels and edges of all of them.
+const BATCH: &str = "WITH new AS MATERIALIZED (
+         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::bigint[], $6::bytea[], $7::bytea[],
+             $8::text[], $9::bytea[], $10::bytea[], $11::text[], $12::bytea[], $13::bytea[], $14::text[], $15::bytea[],
+             $16::bytea[], $17::text[], $18::text[], $19::text[], $20::bigint[], $21::boolean[], $22::uuid[],
+             $23::integer[], $24::text[], $25::text[], $26::text[], $27::bytea[])
+         AS new(partition_id, job_id, job_no, unmet, delay_millis, fingerprint, id_key, name, name_key, name_rest,
+             description, description_key, description_rest, external_data, external_data_key, external_data_rest,
+             labels, job_type, correlation_id, due_at, suspended, task_id, api_version, classifier, queue, target,
+             task_data)
+     ), new_job AS (
+         INSERT INTO job (partition_id, job_id, job_no, has_prerequisites, create_time, last_update_time,
+             update_group, status, percentage, hundredths, percentage_group, failure_count, last_failure,
+             has_progress_rows, subtasks_completed, subtasks_failed)
+         SELECT partition_id, job_id, job_no, unmet > 0, $28, $28, $29, $30, $31, $32, $33, 0, 0, false, 0, 0 FROM new
+     ), new_detail AS (
+         INSERT INTO job_detail (partition_id, job_id, job_no, create_time, delay_millis, fingerprint, id_key,
+             name, name_key, name_rest, description, description_key, description_rest, external_data,
+             external_data_key, external_data_rest, labels, job_type, correlation_id, task_id, api_version,
+             classifier, queue, target, task_data)
+         SELECT partition_id, job_id, job_no, $28, delay_millis, fingerprint, id_key, name, name_key, name_rest,
+             description, description_key, description_rest, external_data, external_data_key, external_data_rest,
+             labels::jsonb, job_type, correlation_id, task_id, api_version, classifier, queue, target, task_data
+         FROM new
+     ), new_label AS (
+         INSERT INTO job_label (partition_id, label_key, value_key, value_rest, job_id, job_no, create_time)
+         SELECT partition_id, label_key, value_key, value_rest, job_id, job_no, $28
+         FROM unnest($34::text[], $35::text[], $36::bigint[], $37::text[], $38::bytea[], $39::bytea[])
+             AS k(partition_id, job_id, job_no, label_key, value_key, value_rest)
+     ), new_edge AS (
+         INSERT INTO job_dependency (partition_id, prerequisite_id, dependent_id, dependent_no)
+         SELECT * FROM unnest($40::text[], $41::text[], $42::text[], $43::bigint[])
+     )
+     INSERT INTO outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held, suspended, stowed)
+     SELECT job_no, partition_id, job_no, job_id, due_at, delay_millis, unmet, 0, false, suspended, false FROM new";
+
+async fn insert_batch(
     connection: &mut PgConnection,
     rows: &[NewRow<'_>],
     beginning: &Beginning,
 ) -> Result<(), sqlx::Error> {
-    let mut copy = Copy::new();
-    for row in rows {
-        copy.row(16);
-        copy.text(row.job.key().partition.as_str());
-        copy.text(row.job.key().job.as_str());
-        copy.bigint(row.job.number);
-        copy.boolean(!row.unmet.is_empty());
-        copy.bigint(beginning.now);
-        copy.bigint(beginning.now);
-        copy.bigint(beginning.update_group);
-        copy.smallint(beginning.status);
-        copy.bigint(beginning.percentage);
-        copy.smallint(beginning.hundredths);
-        copy.smallint(beginning.percentage_group);
-        copy.bigint(0);
-        copy.bigint(0);
-        copy.boolean(false);
-        copy.integer(0);
-        copy.integer(0);
+    macro_rules! column {
+        ($row:ident => $value:expr) => {
+            rows.iter().map(|$row| $value).collect::<Vec<_>>()
+        };
     }
-    copy.send(
-        connection,
-        "COPY job (partition_id, job_id, job_no, has_prerequisites, create_time, last_update_time, update_group,
-             status, percentage, hundredths, percentage_group, failure_count, last_failure, has_progress_rows,
-             subtasks_completed, subtasks_failed) FROM STDIN (FORMAT binary)",
-    )
-    .await
-}
-
-async fn copy_details(
-    connection: &mut PgConnection,
-    rows: &[NewRow<'_>],
-    beginning: &Beginning,
-) -> Result<(), sqlx::Error> {
-    let mut copy = Copy::new();
-    for row in rows {
-        let new = &row.job.accepted.job;
-        copy.row(25);
-        copy.text(new.key.partition.as_str());
-        copy.text(new.key.job.as_str());
-        copy.bigint(row.job.number);
-        copy.bigint(beginning.now);
-        copy.bigint(row.delay_millis());
-        copy.bytes(row.job.accepted.fingerprint.as_bytes());
-        copy.bytes(&row.id_key());
-        for (text, key) in row.texts() {
-            copy.nullable(text, Copy::text);
-            copy.bytes(&key.key);
-            copy.nullable(key.rest.as_deref(), Copy::bytes);
-        }
-        copy.nullable(row.labels.as_deref(), Copy::jsonb);
-        copy.nullable(new.job_type.as_deref(), Copy::text);
-        copy.nullable(new.correlation_id.as_deref(), Copy::text);
-        copy.bytes(row.job.accepted.task_id.as_bytes());
-        copy.integer(new.task.api_version);
-        copy.text(&new.task.classifier);
-        copy.text(&new.task.queue);
-        copy.nullable(new.task.target.as_deref(), Copy::text);
-        copy.bytes(&new.task.data);
+    let mut query = sqlx::query(BATCH)
+        .bind(column!(row => row.job.key().partition.as_str()))
+        .bind(column!(row => row.job.key().job.as_str()))
+        .bind(column!(row => row.job.number))
+        .bind(column!(row => row.unmet()))
+        .bind(column!(row => row.delay_millis()))
+        .bind(column!(row => row.job.accepted.fingerprint.as_bytes().as_slice()))
+        .bind(column!(row => row.id_key()));
+    for text in 0..3 {
+        let (texts, keys): (Vec<Option<&str>>, Vec<SortKey>) = rows.iter().map(|row| row.text(text)).unzip();
+        let (keys, rests): (Vec<Vec<u8>>, Vec<Option<Vec<u8>>>) =
+            keys.into_iter().map(|key| (key.key, key.rest)).unzip();
+        query = query.bind(texts).bind(keys).bind(rests);
     }
-    copy.send(
-        connection,
-        "COPY job_detail (partition_id, job_id, job_no, create_time, delay_millis, fingerprint, id_key, name,
-             name_key, name_rest, description, description_key, description_rest, external_data, external_data_key,
-             external_data_rest, labels, job_type, correlation_id, task_id, api_version, classifier, queue, target,
-             task_data) FROM STDIN (FORMAT binary)",
-    )
-    .await
-}
-
-async fn copy_labels(
-    connection: &mut PgConnection,
-    rows: &[NewRow<'_>],
-    beginning: &Beginning,
-) -> Result<(), sqlx::Error> {
-    let mut copy = Copy::new();
-    for row in rows {
-        for (key, value) in &row.job.accepted.job.labels {
-            let value = SortKey::of(value.as_deref());
-            copy.row(7);
-            copy.text(row.job.key().partition.as_str());
-            copy.text(key);
-            copy.bytes(&value.key);
-            copy.nullable(value.rest.as_deref(), Copy::bytes);
-            copy.text(row.job.key().job.as_str());
-            copy.bigint(beginning.now);
-            copy.bigint(row.job.number);
-        }
-    }
-    copy.send(
-        connection,
-        "COPY job_label (partition_id, label_key, value_key, value_rest, job_id, create_time, job_no)
-             FROM STDIN (FORMAT binary)",
-    )
-    .await
-}
-
-async fn copy_edges(connection: &mut PgConnection, rows: &[NewRow<'_>]) -> Result<(), sqlx::Error> {
-    let mut copy = Copy::new();
-    for row in rows {
-        for prerequisite in &row.unmet {
-            copy.row(4);
-            copy.text(row.job.key().partition.as_str());
-            copy.text(prerequisite.as_str());
-            copy.text(row.job.key().job.as_str());
-            copy.bigint(row.job.number);
-        }
-    }
-    copy.send(
-        connection,
-        "COPY job_dependency (partition_id, prerequisite_id, dependent_id, dependent_no)
-             FROM STDIN (FORMAT binary)",
-    )
-    .await
-}
-
-async fn copy_entries(connection: &mut PgConnection, rows: &[NewRow<'_>]) -> Result<(), sqlx::Error> {
-    let mut copy = Copy::new();
-    for row in rows {
-        let key = row.job.key();
-        copy.row(11);
-        copy.bigint(row.job.number);
-        copy.text(key.partition.as_str());
-        copy.bigint(row.job.number);
-        copy.text(key.job.as_str());
-        copy.nullable(row.due.map(Timestamp::as_millis), Copy::bigint);
-        copy.bigint(row.delay_millis());
-        copy.integer(row.unmet());
-        copy.integer(0);
-        copy.boolean(false);
-        copy.boolean(row.job.accepted.suspended);
-        copy.boolean(false);
-    }
-    copy.send(
-        connection,
-        "COPY outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held, suspended,
-             stowed) FROM STDIN (FORMAT binary)",
-    )
-    .await
+    let labels: Vec<(&NewRow<'_>, &str, SortKey)> = rows
+        .iter()
+        .flat_map(|row| {
+            let labels = row.job.accepted.job.labels.iter();
+            labels.map(move |(key, value)| (row, key.as_str(), SortKey::of(value.as_deref())))
+        })
+        .collect();
+    let edges: Vec<(&NewRow<'_>, &str)> =
+        rows.iter().flat_map(|row| row.unmet.iter().map(move |id| (row, id.as_str()))).collect();
+    query
+        .bind(column!(row => row.labels.as_deref()))
+        .bind(column!(row => row.job.accepted.job.job_type.as_deref()))
+        .bind(column!(row => row.job.accepted.job.correlation_id.as_deref()))
+        .bind(column!(row => row.due.map(Timestamp::as_millis)))
+        .bind(column!(row => row.job.accepted.suspended))
+        .bind(column!(row => row.job.accepted.task_id))
+        .bind(column!(row => row.job.accepted.job.task.api_version))
+        .bind(column!(row => row.job.accepted.job.task.classifier.as_str()))
+        .bind(column!(row => row.job.accepted.job.task.queue.as_str()))
+        .bind(column!(row => row.job.accepted.job.task.target.as_deref()))
+        .bind(column!(row => row.job.accepted.job.task.data.as_ref()))
+        .bind(beginning.now)
+        .bind(beginning.update_group)
+        .bind(beginning.status)
+        .bind(beginning.percentage)
+        .bind(beginning.hundredths)
+        .bind(beginning.percentage_group)
+        .bind(labels.iter().map(|(row, ..)| row.job.key().partition.as_str()).collect::<Vec<_>>())
+        .bind(labels.iter().map(|(row, ..)| row.job.key().job.as_str()).collect::<Vec<_>>())
+        .bind(labels.iter().map(|(row, ..)| row.job.number).collect::<Vec<_>>())
+        .bind(labels.iter().map(|(_, key, _)| *key).collect::<Vec<_>>())
+        .bind(labels.iter().map(|(.., value)| value.key.as_slice()).collect::<Vec<_>>())
+        .bind(labels.iter().map(|(.., value)| value.rest.as_deref()).collect::<Vec<_>>())
+        .bind(edges.iter().map(|(row, _)| row.job.key().partition.as_str()).collect::<Vec<_>>())
+        .bind(edges.iter().map(|(_, prerequisite)| *prerequisite).collect::<Vec<_>>())
+        .bind(edges.iter().map(|(row, _)| row.job.key().job.as_str()).collect::<Vec<_>>())
+        .bind(edges.iter().map(|(row, _)| row.job.number).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+    Ok(())
 }

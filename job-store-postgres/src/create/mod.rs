@@ -12,7 +12,6 @@
 //! - A cycle can close only over somebody who waits for the new job already. Those few jobs are stored one at a time in
 //!   a partition.
 
-mod copy;
 mod dependent;
 mod insert;
 mod locks;
