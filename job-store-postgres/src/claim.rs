@@ -43,11 +43,13 @@ pub(crate) struct Claim<'a> {
     pub(crate) turn: &'a Turn,
     /// What earlier rounds took. It is on lease, whatever becomes of a later round.
     claimed: Claimed,
+    /// The ids of that, and of what was taken and makes no sense. However short a lease is, no entry is taken twice.
+    taken: Vec<i64>,
 }
 
 impl<'a> Claim<'a> {
     pub(crate) fn new(request: ClaimRequest, turn: &'a Turn) -> Self {
-        Self { request, turn, claimed: Claimed::default() }
+        Self { request, turn, claimed: Claimed::default(), taken: Vec::new() }
     }
 }
 
@@ -91,22 +93,22 @@ struct Taken {
 }
 
 impl Claim<'_> {
-    async fn take(&self, connection: &mut PgConnection, limit: usize) -> Result<Taken, Trouble> {
+    async fn take(&mut self, connection: &mut PgConnection, limit: usize) -> Result<Taken, Trouble> {
         let ClaimRequest { owner, now, lease, .. } = self.request;
-        let before: Vec<i64> = self.claimed.entries.iter().map(|entry| entry.id as i64).collect();
         let rows = sqlx::query(TAKE)
             .bind(now.as_millis())
             .bind(self.turn.last())
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .bind(owner)
             .bind(now.saturating_add(lease).as_millis())
-            .bind(before)
+            .bind(&self.taken)
             .fetch_all(&mut *connection)
             .await?;
         let mut damaged = Vec::new();
         let mut entries = Vec::with_capacity(rows.len());
         for row in &rows {
             let Some(id) = row.try_get::<Option<i64>, _>("id")? else { continue };
+            self.taken.push(id);
             match entry(row) {
                 Ok(entry) => entries.push(entry),
                 // On lease like any other, so that it holds up nobody, and looked at again when the lease ends.
@@ -126,7 +128,7 @@ impl Claim<'_> {
                 .await?;
         }
         let look = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-        let brought_back = look.try_get("has_parked")? && bring_back(connection, now).await?;
+        let brought_back = look.try_get("has_parked")? && bring_back(connection, now, &self.taken).await?;
         // With a single partition there is nobody to make up for what it has not.
         let is_all = taken == 0 || look.try_get::<i64, _>("partitions")? == 1 && taken < limit;
         let next_due: Option<i64> = look.try_get("next_due")?;
@@ -134,13 +136,20 @@ impl Claim<'_> {
     }
 }
 
-/// Entries whose lease has ended or that may be tried again can be taken like any other.
-async fn bring_back(connection: &mut PgConnection, now: Timestamp) -> Result<bool, sqlx::Error> {
+/// Entries whose lease has ended or that may be tried again can be taken like any other, unless it was this claim that took
+/// them.
+async fn bring_back(
+    connection: &mut PgConnection,
+    now: Timestamp,
+    taken: &[i64],
+) -> Result<bool, sqlx::Error> {
     let back = sqlx::query(
         "UPDATE outbox SET parked_until = NULL WHERE id = ANY(ARRAY(
-             SELECT id FROM outbox WHERE parked_until <= $1 ORDER BY parked_until LIMIT 10000 FOR UPDATE SKIP LOCKED))",
+             SELECT id FROM outbox WHERE parked_until <= $1 AND id <> ALL($2)
+             ORDER BY parked_until LIMIT 10000 FOR UPDATE SKIP LOCKED))",
     )
     .bind(now.as_millis())
+    .bind(taken)
     .execute(connection)
     .await?;
     Ok(back.rows_affected() > 0)
@@ -207,7 +216,7 @@ const TAKE: &str = concat!(
          SELECT ",
     unforced!(),
     ", (SELECT count(*) FROM due) AS partitions,
-             EXISTS (SELECT FROM outbox WHERE parked_until <= $1) AS has_parked,
+             EXISTS (SELECT FROM outbox WHERE parked_until <= $1 AND id <> ALL($6)) AS has_parked,
              CASE WHEN (SELECT count(*) FROM chosen) < $3 THEN least(
                  (SELECT min(f.due_at) FROM other f
                   WHERE NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = f.id)),

@@ -75,7 +75,7 @@ async fn a_future_dropped_anywhere_leaves_no_transaction_open_and_nothing_half_d
                 store.claim(claim).await.expect("claim");
                 store.act(&key(&after), Action::Pause, at(2)).await.expect("act");
             };
-            let left = round + polls * 5;
+            let left = round + polls * 3;
             match (DroppedAfter { future: Some(Box::pin(whole)), left }).await {
                 Some(()) => finished += 1,
                 None => dropped += 1,

@@ -6,8 +6,8 @@ use job_core::JobStatus;
 use job_core::store::{Action, ClaimRequest, JobStore, Settled};
 
 use super::fixture::{
-    ANNE, BERT, act, apply, assert_wakes, at, claim, claim_as, claim_ids, claim_one, create_plain, finish,
-    read, settle, status,
+    ANNE, BERT, act, apply, assert_wakes, at, claim, claim_as, claim_ids, claim_one, create, create_plain,
+    finish, ids_of, job, job_in, read, settle, status,
 };
 
 fn failed(retry_at: i64) -> Settled {
@@ -41,6 +41,17 @@ pub async fn the_claim_says_how_long_the_lease_is(store: &dyn JobStore) {
     assert_eq!(store.claim(request).await.unwrap().entries.len(), 1);
     assert_eq!(claim_as(store, BERT, 3_600_000, 10).await.entries, []);
     assert_eq!(claim_as(store, BERT, 3_600_001, 10).await.entries.len(), 1);
+}
+
+/// A lease that ends as it begins gives the entry to the next claim, not to the same one once more.
+pub async fn a_lease_of_no_time_is_taken_once_by_each_claim(store: &dyn JobStore) {
+    create(store, [job("i"), job("j"), job_in("q", "j")], 1).await;
+    for _ in 0..2 {
+        let request = ClaimRequest { owner: ANNE, now: at(1), lease: Duration::ZERO, limit: 10 };
+        let mut ids = ids_of(&store.claim(request).await.unwrap().entries);
+        ids.sort();
+        assert_eq!(ids, ["i", "j", "j"]);
+    }
 }
 
 /// An entry is settled by its owner alone.

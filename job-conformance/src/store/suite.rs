@@ -237,6 +237,7 @@ macro_rules! store_suite {
                 a_leased_entry_is_not_taken_again
                 an_ended_lease_gives_the_entry_back
                 the_claim_says_how_long_the_lease_is
+                a_lease_of_no_time_is_taken_once_by_each_claim
                 only_the_owner_settles
                 an_entry_without_a_lease_is_not_settled
                 answers_come_in_order

@@ -7,11 +7,11 @@
 //! | c03 | a create is to be committed | its `COMMIT` is not passed on |
 //! | c04 | a create is committed, the client not yet answered | the answer to its `COMMIT` is not passed on |
 //! | c04a | the same for a job without prerequisites, whose create is one statement | the answer to that is not passed on |
-//! | c05 | entries are claimed | the answer to the claim's `COMMIT` is not passed on |
+//! | c05 | entries are claimed, in one statement | the answer to that is not passed on |
 //! | c06 | a message is published | it is passed on, its confirmation is not |
 //! | c07 | it is confirmed, its entry is there | the confirmation is not passed on |
-//! | c07a | the same, and the dispatcher knows | the deletion of the entry is not passed on |
-//! | c08 | the entry is deleted | the answer to the settling `COMMIT` is not passed on |
+//! | c07a | the same, and the dispatcher knows | the settlement is not passed on |
+//! | c08 | the entry is deleted, in one statement | the answer to that is not passed on |
 //! | c09 | the tracker has deliveries | its locking of jobs is not passed on |
 //! | c10 | reports are applied | the `COMMIT` is not passed on |
 //! | c11 | they are committed, the deliveries not acked | the answer to the `COMMIT` is not passed on |
@@ -47,7 +47,7 @@ const RELEASES: &str = "UPDATE outbox SET unmet =";
 
 /// Those that leave entries on lease first: they take until the lease ends, which is most of the time of this test.
 const POINTS: [(&str, Moment); 17] = [
-    ("c05", Moment::Committed(CLAIMS)),
+    ("c05", Moment::Found(CLAIMS)),
     ("c06", Moment::Published),
     ("c07", Moment::Confirmed),
     ("c07a", Moment::Asks(SETTLES)),
@@ -56,7 +56,7 @@ const POINTS: [(&str, Moment); 17] = [
     ("c03", Moment::AsksToCommit(INSERTS)),
     ("c04", Moment::Committed(INSERTS)),
     ("c04a", Moment::AnsweredAlone(INSERTS_ALONE)),
-    ("c08", Moment::Committed(SETTLES)),
+    ("c08", Moment::AnsweredAlone(SETTLES)),
     ("c09", Moment::Asks(LOCKS)),
     ("c10", Moment::AsksToCommit(ROLLS_UP)),
     ("c11", Moment::Committed(ROLLS_UP)),

@@ -49,7 +49,7 @@ async fn a_server_frozen_past_its_lease_wakes_up_beside_one_that_took_over() {
     let mut rig = Rig::new(&postgres, testkit::rabbit().unwrap()).await;
     let proxies = Shutdown::new();
     // At the worst moment: it has entries on lease, and has not yet published them.
-    let wire = Tripwire::new(Moment::Committed(crate::crash_points::CLAIMS), Deed::Freeze);
+    let wire = Tripwire::new(Moment::Found(crate::crash_points::CLAIMS), Deed::Freeze);
     let database = wire.before(&rig.database_url(), &proxies).await;
     let frozen = Arc::new(rig.start_over(database, rig.broker_url().to_owned()).await);
     wire.arm(&frozen, 0);

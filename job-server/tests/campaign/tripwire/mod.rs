@@ -28,6 +28,8 @@ pub(crate) enum Moment {
     Answered(&'static str),
     /// The same, for a statement that is a transaction by itself.
     AnsweredAlone(&'static str),
+    /// The same, and the answer has a row that is more than a row of nulls.
+    Found(&'static str),
     /// The server asks to commit a transaction with this statement; the database never hears it.
     AsksToCommit(&'static str),
     /// The database has committed a transaction with this statement; the server never hears it.

@@ -15,6 +15,8 @@ pub(super) struct Postgres {
     asked: VecDeque<Option<String>>,
     /// The statements of the open transaction, or the single statement outside of one.
     transaction: Vec<String>,
+    /// Whether the answer that is under way has a row that is not null for the most part.
+    has_found: bool,
 }
 
 impl Conversation for Postgres {
@@ -85,18 +87,20 @@ impl Postgres {
     }
 
     fn note_answer(&mut self, frame: &[u8], moment: Moment) -> bool {
+        self.has_found |= frame[0] == b'D' && !is_mostly_null(frame);
         // Ready for the next request, so everything that belongs to the last one has been said.
         if frame[0] != b'Z' {
             return false;
         }
+        let has_found = std::mem::take(&mut self.has_found);
         // The greeting answers nothing.
         let Some(Some(statement)) = self.asked.pop_front() else { return false };
         let is_commit = statement == "COMMIT";
+        let is_alone = self.transaction == [statement.as_str()];
         let is_the_moment = match moment {
             Moment::Answered(part) => statement.contains(part),
-            Moment::AnsweredAlone(part) => {
-                statement.contains(part) && self.transaction == [statement.as_str()]
-            }
+            Moment::AnsweredAlone(part) => is_alone && statement.contains(part),
+            Moment::Found(part) => is_alone && has_found && statement.contains(part),
             Moment::Committed(part) => is_commit && self.has(part),
             _ => false,
         };
@@ -111,7 +115,20 @@ impl Postgres {
     }
 }
 
-/// Whether the first parameter is an empty array, in binary: a claim that takes nothing changes nothing.
+/// Whether more than half of the columns of a row are null: a claim that takes nothing answers with such a row.
+fn is_mostly_null(row: &[u8]) -> bool {
+    let mut rest = row.get(5 + 2..).unwrap_or_default();
+    let (mut columns, mut nulls) = (0, 0);
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(i32::from_be_bytes(*length));
+        columns += 1;
+        nulls += usize::from(length.is_err());
+        rest = after.get(length.unwrap_or(0)..).unwrap_or_default();
+    }
+    2 * nulls > columns
+}
+
+/// Whether the first parameter is an empty array, in binary: such a statement changes nothing.
 fn is_about_nothing(parameters: &[u8]) -> bool {
     let number = |at: usize| Some(u16::from_be_bytes(parameters.get(at..at + 2)?.try_into().ok()?) as usize);
     // How many formats, the formats, how many values, then each with its length.
