@@ -1,14 +1,15 @@
 //! Connections with their guards: no statement runs for ever, no lock is waited for for ever, and no transaction stays
 //! open when its client is gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use job_core::{Error, ErrorKind, Result, RetryClass};
+use job_core::{Clock, Error, ErrorKind, Result, RetryClass};
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{Connection, PgConnection, PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 
-use crate::error;
 use crate::options::PostgresOptions;
+use crate::{error, silence};
 
 const VERSION_MIN: i32 = 130_000;
 
@@ -16,7 +17,7 @@ const VERSION_MIN: i32 = 130_000;
 const IDLE_BEFORE_CHECK: Duration = Duration::from_secs(1);
 
 /// A pool that opens no connection yet.
-pub(crate) fn pool(options: &PostgresOptions) -> PgPool {
+pub(crate) fn pool(options: &PostgresOptions, clock: Arc<dyn Clock>) -> PgPool {
     let millis = |limit: Duration| limit.as_millis().to_string();
     let session = [
         ("statement_timeout", millis(options.statement_timeout)),
@@ -40,10 +41,11 @@ pub(crate) fn pool(options: &PostgresOptions) -> PgPool {
         .acquire_timeout(options.acquire_timeout)
         .max_lifetime(options.connection_lifetime)
         .test_before_acquire(false)
-        .before_acquire(|connection, state| {
+        .before_acquire(move |connection, state| {
+            let clock = Arc::clone(&clock);
             Box::pin(async move {
                 if state.idle_for > IDLE_BEFORE_CHECK {
-                    connection.ping().await?;
+                    silence::ping(connection, clock.as_ref()).await?;
                 }
                 Ok(true)
             })

@@ -53,7 +53,9 @@ pub(crate) fn from_database(error: sqlx::Error) -> Error {
     let (kind, retry, message) = match &error {
         sqlx::Error::Database(database) => of_state(&state(database.as_ref())),
         sqlx::Error::Io(io) => of_io(io),
-        sqlx::Error::PoolTimedOut => unavailable("no connection to the database became free in time"),
+        sqlx::Error::PoolTimedOut => unavailable(
+            "no connection to the database was to be had in time: all are busy, or it does not answer",
+        ),
         sqlx::Error::PoolClosed => unavailable("the store is closed"),
         sqlx::Error::Tls(_) => (
             ErrorKind::Unavailable,
@@ -85,6 +87,9 @@ fn of_io(error: &io::Error) -> (ErrorKind, RetryClass, &'static str) {
             .is_some_and(|source| source.kind() == io::ErrorKind::ConnectionRefused);
     if refused {
         return unavailable("the database cannot be reached: nothing answers at its address");
+    }
+    if error.kind() == io::ErrorKind::TimedOut {
+        return unavailable("the database does not answer");
     }
     unavailable("the database cannot be reached")
 }

@@ -16,6 +16,7 @@ mod prune;
 mod read;
 mod record;
 mod settle;
+mod silence;
 mod stow;
 mod suspension;
 mod tasks;

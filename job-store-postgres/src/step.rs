@@ -5,14 +5,15 @@
 //! future that began one is dropped; ours closes the connection instead.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use job_core::{Clock, Error, ErrorKind, IdSource, RandomIds, Result};
+use job_core::{Clock, ClockExt, Error, ErrorKind, IdSource, RandomIds, Result, Shutdown};
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool, Postgres};
 
-use crate::error;
+use crate::{error, silence};
 
 /// How often a step is run before its failure is the caller's.
 const ATTEMPTS_MAX: u32 = 8;
@@ -20,6 +21,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How often a step may ask to begin again because it has learnt what to lock.
 const RESTARTS_MAX: u32 = 100;
+/// How many statements that each take all the time they may a step waits for, before it takes its connection to be dead.
+const PATIENCE_STATEMENTS: u32 = 4;
 
 /// Why a step did not get to its end.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,8 @@ pub(crate) trait Step: Send {
     type Output: Send;
     const NAME: &'static str;
     const FORM: Form;
+    /// Whether its statements may take as long as they like.
+    const IS_LONG: bool = false;
 
     /// How the transaction begins. Statements that take nothing but numbers may come along, and save a round trip each.
     fn opening(&self) -> Cow<'static, str> {
@@ -71,8 +76,9 @@ pub(crate) trait Step: Send {
 #[derive(Debug)]
 pub(crate) struct Runner<'a> {
     pub(crate) pool: &'a PgPool,
-    pub(crate) clock: &'a dyn Clock,
+    pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) retry_limit: Duration,
+    pub(crate) statement_timeout: Duration,
 }
 
 impl Runner<'_> {
@@ -80,7 +86,7 @@ impl Runner<'_> {
         let started = self.clock.now();
         let (mut attempts, mut restarts) = (0, 0);
         loop {
-            match attempt(self.pool, &mut step).await {
+            match self.attempt(&mut step).await {
                 Ok(output) => return Ok(output),
                 Err(Trouble::Again) if restarts < RESTARTS_MAX => restarts += 1,
                 Err(Trouble::Again) => {
@@ -105,6 +111,38 @@ impl Runner<'_> {
             }
         }
     }
+
+    /// One attempt, given up when the server has fallen silent.
+    async fn attempt<S: Step>(&self, step: &mut S) -> Result<S::Output, Trouble> {
+        let patience = if S::IS_LONG { Duration::MAX } else { self.statement_timeout * PATIENCE_STATEMENTS };
+        tokio::select! {
+            biased;
+            outcome = self.converse(step) => outcome,
+            gone = silence::until_gone(self.pool, self.clock.as_ref(), patience) => Err(gone.into()),
+        }
+    }
+
+    async fn converse<S: Step>(&self, step: &mut S) -> Result<S::Output, Trouble> {
+        let mut lent = Lent::new(self.pool.acquire().await?, Arc::clone(self.clock));
+        if S::FORM == Form::Statement {
+            let result = step.run(&mut lent.connection).await;
+            lent.is_clean = !result.as_ref().is_err_and(is_of_the_session);
+            return result;
+        }
+        match lent.begin(step).await {
+            Ok(output) => {
+                lent.end("COMMIT").await?;
+                Ok(output)
+            }
+            // Dropped, it takes its session with it.
+            Err(trouble) if is_of_the_session(&trouble) => Err(trouble),
+            Err(trouble) => {
+                // The trouble matters more than a failure to roll back, which costs only the connection.
+                let _ = lent.end("ROLLBACK").await;
+                Err(trouble)
+            }
+        }
+    }
 }
 
 /// Doubles, and lies at random between half and all of that, so that two that met do not meet again.
@@ -114,67 +152,50 @@ fn pause(attempts: u32) -> Duration {
     full / 2 + (full / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-async fn attempt<S: Step>(pool: &PgPool, step: &mut S) -> Result<S::Output, Trouble> {
-    if S::FORM == Form::Statement {
-        let mut connection = pool.acquire().await?;
-        let result = step.run(&mut connection).await;
-        if result.as_ref().is_err_and(is_of_the_session) {
-            connection.close_on_drop();
-        }
-        return result;
-    }
-    let mut transaction = Transaction::on(pool.acquire().await?);
-    match transaction.run(step).await {
-        Ok(output) => {
-            transaction.end("COMMIT").await?;
-            Ok(output)
-        }
-        // Dropped, it takes its session with it.
-        Err(trouble) if is_of_the_session(&trouble) => Err(trouble),
-        Err(trouble) => {
-            // The trouble matters more than a failure to roll back, which costs only the connection.
-            let _ = transaction.end("ROLLBACK").await;
-            Err(trouble)
-        }
-    }
-}
-
 /// Whether another session might not have the trouble.
 fn is_of_the_session(trouble: &Trouble) -> bool {
     matches!(trouble, Trouble::Database(cause) if error::is_read_only(cause))
 }
 
-/// A connection with an open transaction. Dropped before its end, it closes the connection, and the server rolls back.
-struct Transaction {
+/// A connection while something is done with it. Dropped before that has come to its end, it is closed, and the server
+/// rolls back.
+struct Lent {
     connection: PoolConnection<Postgres>,
-    is_open: bool,
+    clock: Arc<dyn Clock>,
+    /// Whether nothing is left of what was done. Not before the first word is sent: after it, nobody knows what the server
+    /// has heard.
+    is_clean: bool,
 }
 
-impl Transaction {
-    /// Open from before the first word is sent: after it, nobody knows what the server has heard.
-    fn on(connection: PoolConnection<Postgres>) -> Self {
-        Self { connection, is_open: true }
+impl Lent {
+    fn new(connection: PoolConnection<Postgres>, clock: Arc<dyn Clock>) -> Self {
+        Self { connection, clock, is_clean: false }
     }
 
-    /// Everything between the beginning and the end, an opening that does some of the work included.
-    async fn run<S: Step>(&mut self, step: &mut S) -> Result<S::Output, Trouble> {
+    /// Everything between the beginning and the end of a transaction, an opening that does some of the work included.
+    async fn begin<S: Step>(&mut self, step: &mut S) -> Result<S::Output, Trouble> {
         // Checked: an opening is made of fixed text and of numbers.
         self.connection.execute(sqlx::raw_sql(AssertSqlSafe(step.opening()))).await?;
         step.run(&mut self.connection).await
     }
 
-    async fn end(mut self, how: &'static str) -> Result<(), sqlx::Error> {
+    async fn end(&mut self, how: &'static str) -> Result<(), sqlx::Error> {
         self.connection.execute(how).await?;
-        self.is_open = false;
+        self.is_clean = true;
         Ok(())
     }
 }
 
-impl Drop for Transaction {
+impl Drop for Lent {
     fn drop(&mut self) {
-        if self.is_open {
+        if !self.is_clean {
             self.connection.close_on_drop();
+            return;
         }
+        // What the pool does with a connection that is given back, but not for ever: it pings it first, and one that never
+        // answers would keep its place among those that there may be.
+        let (clock, giving_back) = (Arc::clone(&self.clock), self.connection.return_to_pool());
+        Shutdown::new().spawn(async move { clock.timeout(silence::PING, giving_back).await });
     }
 }
 

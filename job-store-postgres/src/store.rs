@@ -65,7 +65,7 @@ impl PostgresStore {
     /// A store that connects when it is first used, and so may be made while the database is away.
     #[must_use]
     pub fn lazy(options: PostgresOptions, clock: Arc<dyn Clock>) -> Self {
-        let pool = connect::pool(&options);
+        let pool = connect::pool(&options, Arc::clone(&clock));
         Self { pool, clock, options, numbers: Numbers::default(), turn: Turn::default() }
     }
 
@@ -115,7 +115,12 @@ impl PostgresStore {
     }
 
     fn runner(&self) -> Runner<'_> {
-        Runner { pool: &self.pool, clock: &*self.clock, retry_limit: self.options.retry_limit }
+        Runner {
+            pool: &self.pool,
+            clock: &self.clock,
+            retry_limit: self.options.retry_limit,
+            statement_timeout: self.options.statement_timeout,
+        }
     }
 }
 
@@ -132,6 +137,7 @@ impl Step for Migrate {
     type Output = Vec<i32>;
     const NAME: &'static str = "store::migrate";
     const FORM: Form = Form::Transaction;
+    const IS_LONG: bool = true;
 
     async fn run(&mut self, connection: &mut sqlx::PgConnection) -> Result<Vec<i32>, Trouble> {
         Ok(migrations::migrate(connection).await?)

@@ -22,6 +22,7 @@ impl Step for Suspend<'_> {
     type Output = ();
     const NAME: &'static str = "store::suspend";
     const FORM: Form = Form::Transaction;
+    const IS_LONG: bool = true;
 
     /// Without the usual bound on time: there may be many entries to release.
     fn opening(&self) -> Cow<'static, str> {

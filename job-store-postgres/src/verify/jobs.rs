@@ -28,6 +28,7 @@ impl Step for VerifyJobs<'_> {
     type Output = Vec<Drift>;
     const NAME: &'static str = "store::verify";
     const FORM: Form = Form::Transaction;
+    const IS_LONG: bool = true;
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<Drift>, Trouble> {
         let keys: BTreeSet<JobKey> = self.keys.iter().cloned().collect();

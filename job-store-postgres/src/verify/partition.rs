@@ -60,6 +60,7 @@ impl Step for VerifyPartition<'_> {
     type Output = Vec<Drift>;
     const NAME: &'static str = "store::verify";
     const FORM: Form = Form::Transaction;
+    const IS_LONG: bool = true;
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<Drift>, Trouble> {
         let mut findings = Findings::new(self.repair);
