@@ -18,6 +18,10 @@ pub(crate) struct FailureChanges {
 }
 
 impl FailureChanges {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.over.is_empty() && self.added.is_empty()
+    }
+
     pub(crate) fn add(&mut self, row: &mut JobRow, task: TaskPath, failure: Failure) {
         row.last_failure += 1;
         row.needs_whole_write = true;

@@ -5,20 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use job_core::progress::Percentage;
 use job_core::recording::JobState;
 use job_core::{Error, JobKey, SubtaskCounts, Timestamp};
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres, Row};
 
-use crate::row_place::RowPlace;
+use crate::row_place::{RowPlace, RowWriter};
 use crate::status_code;
 use crate::step::Trouble;
 
-/// A job whose row is locked.
+/// A job whose row is locked, or one version of it.
 #[derive(Debug)]
 pub(crate) struct JobRow {
     pub(crate) key: JobKey,
     pub(crate) job_no: i64,
     /// Where the row is, as long as it is locked.
     place: RowPlace,
+    writer: RowWriter,
     pub(crate) create_time: Timestamp,
     /// As it is stored.
     pub(crate) before: JobState,
@@ -38,7 +40,7 @@ pub(crate) struct JobRow {
 
 impl JobRow {
     /// Whether nothing has changed but how far the job is: what nearly all reports do.
-    fn has_only_progressed(&self) -> bool {
+    pub(crate) fn has_only_progressed(&self) -> bool {
         let (before, now) = (&self.before, &self.state);
         (before.status, before.start_time, before.finish_time)
             == (now.status, now.start_time, now.finish_time)
@@ -47,7 +49,7 @@ impl JobRow {
     }
 }
 
-/// A job whose row is locked and cannot be read.
+/// A job whose row cannot be read.
 #[derive(Debug)]
 pub(crate) struct DamagedRow {
     pub(crate) key: JobKey,
@@ -57,9 +59,11 @@ pub(crate) struct DamagedRow {
     pub(crate) error: Error,
 }
 
-/// What to do about a row that somebody else has locked.
+/// Whether rows are locked, and what to do about one that somebody else has locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lock {
+    /// They are only read; whoever writes them later has to see that they are still the same.
+    None,
     /// Wait for it; the keys come after every key that is locked already.
     InOrder,
     /// Fail at once, since waiting might be for somebody who waits for us.
@@ -68,16 +72,16 @@ pub(crate) enum Lock {
 
 // A lateral subquery that locks is never merged into its surroundings: the rows are looked up one by one by primary
 // key, and locked in the order of the keys.
-macro_rules! lock_jobs {
-    ($wait:literal) => {
+macro_rules! read_jobs {
+    ($lock:literal) => {
         concat!(
             "SELECT k.place, j.* FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(partition_id, job_id, place)
              CROSS JOIN LATERAL (
                  SELECT job_no, ctid, create_time, last_update_time, start_time, finish_time, percentage,
                         failure_count, last_failure, status, has_progress_rows, has_prerequisites, subtasks_total,
-                        subtasks_completed, subtasks_failed, progress
-                 FROM job WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id FOR UPDATE ",
-            $wait,
+                        subtasks_completed, subtasks_failed, progress, xmin
+                 FROM job WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id OFFSET 0 ",
+            $lock,
             ") j"
         )
     };
@@ -123,7 +127,7 @@ impl Locked {
     }
 }
 
-/// Locks the jobs that exist among `keys`.
+/// Reads the jobs that exist among `keys`, locked unless `lock` says otherwise.
 pub(crate) async fn lock(
     connection: &mut PgConnection,
     keys: &BTreeSet<JobKey>,
@@ -136,8 +140,9 @@ pub(crate) async fn lock(
     let partitions: Vec<&str> = ordered.iter().map(|key| key.partition.as_str()).collect();
     let ids: Vec<&str> = ordered.iter().map(|key| key.job.as_str()).collect();
     let sql = match lock {
-        Lock::InOrder => lock_jobs!(""),
-        Lock::OutOfOrder => lock_jobs!("NOWAIT"),
+        Lock::None => read_jobs!(""),
+        Lock::InOrder => read_jobs!("FOR UPDATE"),
+        Lock::OutOfOrder => read_jobs!("FOR UPDATE NOWAIT"),
     };
     let rows = sqlx::query(sql).bind(partitions).bind(ids).fetch_all(connection).await?;
     let mut locked = Locked { rows: Vec::with_capacity(rows.len()), damaged: Vec::new() };
@@ -158,7 +163,7 @@ pub(crate) async fn lock(
     Ok(locked)
 }
 
-/// Columns by their place in [`lock_jobs`]: a batch may lock a thousand rows, and looking for names takes time.
+/// Columns by their place in [`read_jobs`]: a batch may lock a thousand rows, and looking for names takes time.
 fn decode(key: JobKey, row: &PgRow) -> Result<JobRow, Trouble> {
     let time_or_none =
         |column: usize| row.try_get::<Option<i64>, _>(column).map(|time| time.map(Timestamp::from_millis));
@@ -189,6 +194,7 @@ fn decode(key: JobKey, row: &PgRow) -> Result<JobRow, Trouble> {
         had_progress_rows: row.try_get(11)?,
         has_prerequisites: row.try_get(12)?,
         progress: row.try_get(16)?,
+        writer: row.try_get(17)?,
     })
 }
 
@@ -238,36 +244,53 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &[&JobRow]) -> Re
     write_whole(connection, &changed, &counts).await
 }
 
-/// Writes rows of which few columns have changed, where they are. Returns whether all were found there.
-async fn write_progressed(
-    connection: &mut PgConnection,
-    rows: &[&JobRow],
-    now: Timestamp,
-) -> Result<bool, sqlx::Error> {
-    // Numbers are picked from their arrays by place, which costs less than making a table of them.
-    let written = sqlx::query(
+// Numbers are picked from their arrays by place, which costs less than making a table of them.
+macro_rules! progressed {
+    () => {
         "UPDATE job j SET last_update_time = $1, update_group = $2, percentage = ($5::bigint[])[k.place],
              hundredths = ($6::smallint[])[k.place], percentage_group = ($7::smallint[])[k.place],
              subtasks_total = nullif(($8::integer[])[k.place], -1),
              subtasks_completed = ($9::integer[])[k.place], subtasks_failed = ($10::integer[])[k.place],
              progress = k.progress
          FROM unnest($3::tid[], $4::bytea[]) WITH ORDINALITY AS k(at, progress, place)
-         WHERE j.ctid = k.at AND j.job_no = ($11::bigint[])[k.place]",
-    )
-    .bind(now.as_millis())
-    .bind(update_group(now))
-    .bind(rows.iter().map(|row| row.place).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.progress.as_deref()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.state.percentage.steps() as i64).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.state.percentage.hundredths() as i16).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| percentage_group(row.state.percentage.hundredths())).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.state.subtasks.total.map_or(-1, count)).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| count(row.state.subtasks.completed)).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| count(row.state.subtasks.failed)).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.job_no).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    Ok(written.rows_affected() == rows.len() as u64)
+         WHERE j.ctid = k.at AND j.job_no = ($11::bigint[])[k.place]"
+    };
+}
+pub(crate) use progressed;
+
+/// Binds the eleven parameters of [`progressed!`].
+pub(crate) fn bind_progressed<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    rows: &[&'q JobRow],
+    now: Timestamp,
+) -> Query<'q, Postgres, PgArguments> {
+    query
+        .bind(now.as_millis())
+        .bind(update_group(now))
+        .bind(rows.iter().map(|row| row.place).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.progress.as_deref()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.state.percentage.steps() as i64).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.state.percentage.hundredths() as i16).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| percentage_group(row.state.percentage.hundredths())).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.state.subtasks.total.map_or(-1, count)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| count(row.state.subtasks.completed)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| count(row.state.subtasks.failed)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.job_no).collect::<Vec<_>>())
+}
+
+/// Who wrote the versions that were read.
+pub(crate) fn writers(rows: &[&JobRow]) -> Vec<RowWriter> {
+    rows.iter().map(|row| row.writer).collect()
+}
+
+/// Writes rows of which few columns have changed, where they are. Returns whether all were found there.
+async fn write_progressed(
+    connection: &mut PgConnection,
+    rows: &[&JobRow],
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let query = bind_progressed(sqlx::query(progressed!()), rows, now);
+    Ok(query.execute(connection).await?.rows_affected() == rows.len() as u64)
 }
 
 /// Writes rows of which any column may have changed, found by primary key.

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use job_core::TaskPath;
 use job_core::progress::{Changes, Corrupt, Footprint, Tree, chunk_of};
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres, Row};
 
 use crate::job_rows::JobRow;
 use crate::path_bytes;
@@ -280,6 +281,44 @@ fn take_in(rows: &[PgRow], loaded: &mut HashMap<i64, LoadedTree>) -> Result<(), 
     Ok(())
 }
 
+macro_rules! update_progress {
+    ($places:literal, $data:literal) => {
+        concat!(
+            "UPDATE job_progress p SET data = k.data FROM unnest(",
+            $places,
+            "::tid[], ",
+            $data,
+            "::bytea[]) AS k(place, data) WHERE p.ctid = k.place"
+        )
+    };
+}
+pub(crate) use update_progress;
+
+macro_rules! insert_progress {
+    ($partitions:literal, $jobs:literal, $parents:literal, $kinds:literal, $numbers:literal, $data:literal,
+     $condition:literal) => {
+        concat!(
+            "INSERT INTO job_progress (partition_id, job_no, parent, kind, number, data)
+             SELECT k.* FROM unnest(",
+            $partitions,
+            "::text[], ",
+            $jobs,
+            "::bigint[], ",
+            $parents,
+            "::bytea[], ",
+            $kinds,
+            "::smallint[], ",
+            $numbers,
+            "::bigint[], ",
+            $data,
+            "::bytea[]) k WHERE ",
+            $condition,
+            " ON CONFLICT (partition_id, job_no, parent, kind, number) DO UPDATE SET data = excluded.data"
+        )
+    };
+}
+pub(crate) use insert_progress;
+
 /// What a batch changes, of several jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
@@ -384,14 +423,7 @@ impl Writes {
 
     async fn update(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !self.updated.is_empty() {
-            sqlx::query(
-                "UPDATE job_progress p SET data = k.data FROM unnest($1::tid[], $2::bytea[]) AS k(place, data)
-                 WHERE p.ctid = k.place",
-            )
-            .bind(self.updated.iter().map(|(place, _)| *place).collect::<Vec<_>>())
-            .bind(self.updated.iter().map(|(_, data)| data.as_slice()).collect::<Vec<_>>())
-            .execute(connection)
-            .await?;
+            self.bind_updated(sqlx::query(update_progress!("$1", "$2"))).execute(connection).await?;
         }
         Ok(())
     }
@@ -400,21 +432,39 @@ impl Writes {
         if self.inserted.is_empty() {
             return Ok(());
         }
-        let inserted = &self.inserted;
-        sqlx::query(
-            "INSERT INTO job_progress (partition_id, job_no, parent, kind, number, data)
-             SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::smallint[], $5::bigint[], $6::bytea[])
-             ON CONFLICT (partition_id, job_no, parent, kind, number) DO UPDATE SET data = excluded.data",
-        )
-        .bind(inserted.iter().map(|(partition, ..)| partition.as_str()).collect::<Vec<_>>())
-        .bind(inserted.iter().map(|(_, job_no, ..)| *job_no).collect::<Vec<_>>())
-        .bind(inserted.iter().map(|(_, _, key, _)| path_bytes::encode(&key.parent)).collect::<Vec<_>>())
-        .bind(inserted.iter().map(|(_, _, key, _)| key.kind).collect::<Vec<_>>())
-        .bind(inserted.iter().map(|(_, _, key, _)| i64::from(key.number)).collect::<Vec<_>>())
-        .bind(inserted.iter().map(|(.., data)| data.as_slice()).collect::<Vec<_>>())
-        .execute(connection)
-        .await?;
+        let sql = insert_progress!("$1", "$2", "$3", "$4", "$5", "$6", "true");
+        self.bind_inserted(sqlx::query(sql)).execute(connection).await?;
         Ok(())
+    }
+
+    /// Whether rows are only written, and none is removed.
+    pub(crate) fn only_add(&self) -> bool {
+        self.emptied.is_empty() && self.removed.is_empty()
+    }
+
+    /// Binds the two parameters of [`update_progress!`].
+    pub(crate) fn bind_updated<'q>(
+        &'q self,
+        query: Query<'q, Postgres, PgArguments>,
+    ) -> Query<'q, Postgres, PgArguments> {
+        query
+            .bind(self.updated.iter().map(|(place, _)| *place).collect::<Vec<_>>())
+            .bind(self.updated.iter().map(|(_, data)| data.as_slice()).collect::<Vec<_>>())
+    }
+
+    /// Binds the six parameters of [`insert_progress!`].
+    pub(crate) fn bind_inserted<'q>(
+        &'q self,
+        query: Query<'q, Postgres, PgArguments>,
+    ) -> Query<'q, Postgres, PgArguments> {
+        let inserted = &self.inserted;
+        query
+            .bind(inserted.iter().map(|(partition, ..)| partition.as_str()).collect::<Vec<_>>())
+            .bind(inserted.iter().map(|(_, job_no, ..)| *job_no).collect::<Vec<_>>())
+            .bind(inserted.iter().map(|(_, _, key, _)| path_bytes::encode(&key.parent)).collect::<Vec<_>>())
+            .bind(inserted.iter().map(|(_, _, key, _)| key.kind).collect::<Vec<_>>())
+            .bind(inserted.iter().map(|(_, _, key, _)| i64::from(key.number)).collect::<Vec<_>>())
+            .bind(inserted.iter().map(|(.., data)| data.as_slice()).collect::<Vec<_>>())
     }
 }
 

@@ -29,7 +29,7 @@ use crate::options::PostgresOptions;
 use crate::overview::Glance;
 use crate::prune::Prune;
 use crate::read::{Get, Statuses};
-use crate::record::Record;
+use crate::record::{Hope, Record, RecordOptimistically};
 use crate::redispatch::Redispatch;
 use crate::settle::Settle;
 use crate::step::{Form, Runner, Step, Trouble};
@@ -45,6 +45,7 @@ pub struct PostgresStore {
     options: PostgresOptions,
     numbers: Numbers,
     turn: Turn,
+    hope: Hope,
 }
 
 impl PostgresStore {
@@ -66,7 +67,14 @@ impl PostgresStore {
     #[must_use]
     pub fn lazy(options: PostgresOptions, clock: Arc<dyn Clock>) -> Self {
         let pool = connect::pool(&options, Arc::clone(&clock));
-        Self { pool, clock, options, numbers: Numbers::default(), turn: Turn::default() }
+        Self {
+            pool,
+            clock,
+            options,
+            numbers: Numbers::default(),
+            turn: Turn::default(),
+            hope: Hope::default(),
+        }
     }
 
     async fn open(&self) -> Result<sqlx::PgConnection> {
@@ -238,7 +246,16 @@ impl JobStore for PostgresStore {
         if reports.is_empty() {
             return Ok(Recorded::default());
         }
-        self.runner().run(Record::new(reports, now)).await
+        let runner = self.runner();
+        if let Some(step) = RecordOptimistically::new(reports, now)
+            && self.hope.is_there()
+        {
+            if let Some(recorded) = runner.run(step).await? {
+                return Ok(recorded);
+            }
+            self.hope.was_wrong();
+        }
+        runner.run(Record::new(reports, now)).await
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {

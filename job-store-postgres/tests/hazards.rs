@@ -203,6 +203,57 @@ async fn a_connection_lost_during_begin_is_survived() {
     assert_sound(&store).await;
 }
 
+/// What moves a job on is written without a lock, if the job is still the one that was read.
+#[tokio::test]
+async fn a_job_that_changes_while_a_batch_is_recorded_loses_nothing() {
+    let database = database::fresh().await;
+    let (store, other) = (database::connect(database.url()).await, database::connect(database.url()).await);
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    create(&store, [job("j"), job("k")], 1).await;
+    let first: Vec<TaskReport> = ["j", "k"].iter().map(|job| complete(job, ".1")).collect();
+    store.record(&first, at(2)).await.expect("record");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    for (round, change) in ["UPDATE job SET failure_count = failure_count WHERE job_id = 'k'", "SELECT 1"]
+        .into_iter()
+        .enumerate()
+    {
+        let task = format!(".{}", round + 2);
+        let mut session = pool.acquire().await.expect("a connection");
+        // After what could not be recorded in this way, a few batches are not tried.
+        for _ in 0..20 {
+            store.record(&first, at(2)).await.expect("record");
+        }
+        let lock = format!("BEGIN; {change}; SELECT FROM job WHERE job_id = 'k' FOR UPDATE");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut *session).await.expect("a lock");
+        let reports: Vec<TaskReport> = ["j", "k"].iter().map(|job| complete(job, &task)).collect();
+        let mut recording = std::pin::pin!(store.record(&reports, at(3)));
+        let is_waiting = until("the batch waits", async || {
+            sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.expect("a count") == 1
+        });
+        tokio::select! {
+            recorded = &mut recording => panic!("{recorded:?}"),
+            () = is_waiting => {}
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut *session).await.expect("the end");
+        recording.await.expect("record");
+        for job in ["j", "k"] {
+            assert_eq!(read(&store, job).await.subtasks.completed, round as u32 + 2, "{job}, {change}");
+        }
+    }
+    // Both at once, at the same chunks.
+    let (mine, theirs): (Vec<TaskReport>, Vec<TaskReport>) = (10..10_000)
+        .map(|n| complete("j", &format!(".{n}")))
+        .partition(|report| report.task.path().split_last().is_some_and(|(_, number)| number % 2 == 0));
+    let all = async |store: &PostgresStore, reports: &[TaskReport]| {
+        for batch in reports.chunks(100) {
+            store.record(batch, at(4)).await.expect("record");
+        }
+    };
+    tokio::join!(all(&store, &mine), all(&other, &theirs));
+    assert_eq!(read(&store, "j").await.subtasks.completed, 3 + 9_990);
+    assert_sound(&store).await;
+}
+
 /// How many statements, BEGIN and COMMIT included, a call sends: round trips are what a busy tracker waits for.
 #[tokio::test]
 async fn a_batch_of_reports_takes_few_round_trips() {
@@ -225,11 +276,16 @@ async fn a_batch_of_reports_takes_few_round_trips() {
     store.record(&batch(".1"), at(2)).await.expect("record");
     let large: Vec<TaskReport> = (9_000..9_100).map(|n| complete("j0", &format!(".{n}"))).collect();
     store.record(&large, at(2)).await.expect("record");
-    let calls: [(&str, i64, Vec<TaskReport>); 3] = [
+    // What begins a job, or is too much for its row, is not recorded without locks, and neither are the next few batches.
+    for n in 200..220 {
+        store.record(&[complete("j1", &format!(".{n}"))], at(2)).await.expect("record");
+    }
+    let calls: [(&str, i64, Vec<TaskReport>); 4] = [
         ("one completion of each of 100 jobs", 5, batch(".2")),
+        ("100 completions of one job", 2, (3..103).map(|n| complete("j1", &format!(".{n}"))).collect()),
         (
             "100 completions of one large job",
-            7,
+            3,
             (9_100..9_200).map(|n| complete("j0", &format!(".{n}"))).collect(),
         ),
         ("nothing new", 4, batch(".2")),

@@ -12,10 +12,12 @@
 
 mod decide;
 mod load;
+mod optimistic;
 mod write;
 
 pub(crate) use decide::{Decided, DecidedJob};
 pub(crate) use load::LoadedJob;
+pub(crate) use optimistic::{Hope, RecordOptimistically};
 pub(crate) use write::write;
 
 use std::collections::{BTreeSet, HashMap};

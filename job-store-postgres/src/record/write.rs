@@ -37,6 +37,10 @@ pub(crate) async fn write(
     Ok(recorded)
 }
 
+fn drops_all(job: &DecidedJob) -> bool {
+    job.dropped.iter().any(|task| task.depth() == 0)
+}
+
 fn has_finished(row: &JobRow) -> bool {
     let JobState { status, .. } = row.state;
     status != row.before.status && status.is_finished()
@@ -56,12 +60,18 @@ async fn write_followers(connection: &mut PgConnection, changed: &[DecidedJob]) 
 }
 
 async fn write_progress(connection: &mut PgConnection, changed: &mut [DecidedJob]) -> Result<(), Trouble> {
-    let drops_all = |job: &DecidedJob| job.dropped.iter().any(|task| task.depth() == 0);
     let emptied = || changed.iter().filter(|job| drops_all(job) && job.job.row.has_progress_rows);
     let mut partitions: Vec<&str> = emptied().map(|job| job.job.row.key.partition.as_str()).collect();
     partitions.dedup();
     let numbers: Vec<i64> = emptied().map(|job| job.job.row.job_no).collect();
     progress_rows::remove_all(connection, &partitions, &numbers).await?;
+    collect_progress(changed)?.write(connection).await?;
+    Ok(())
+}
+
+/// Takes what has become of the jobs' progress out of their trees: into their rows, and into what is to be written beside
+/// these.
+pub(super) fn collect_progress(changed: &mut [DecidedJob]) -> Result<Writes, Error> {
     let mut writes = Writes::default();
     for job in changed.iter_mut() {
         if drops_all(job) {
@@ -84,6 +94,5 @@ async fn write_progress(connection: &mut PgConnection, changed: &mut [DecidedJob
         let broken = |Broken(reason)| Error::new(ErrorKind::Corrupt, reason);
         writes.add(row, progress, &job.dropped, changes).map_err(broken)?;
     }
-    writes.write(connection).await?;
-    Ok(())
+    Ok(writes)
 }
