@@ -38,6 +38,13 @@ use crate::suspension::{Suspend, SuspendedPartitions};
 use crate::tasks::Tasks;
 use crate::{connect, error, verify};
 
+/// Whether batches about a few jobs, and about many, are worth recording without locking first.
+#[derive(Debug, Default)]
+struct Hopes {
+    of_few: Hope,
+    of_many: Hope,
+}
+
 /// A store of jobs in a PostgreSQL database.
 pub struct PostgresStore {
     pool: PgPool,
@@ -45,7 +52,7 @@ pub struct PostgresStore {
     options: PostgresOptions,
     numbers: Numbers,
     turn: Turn,
-    hope: Hope,
+    hopes: Hopes,
 }
 
 impl PostgresStore {
@@ -73,7 +80,7 @@ impl PostgresStore {
             options,
             numbers: Numbers::default(),
             turn: Turn::default(),
-            hope: Hope::default(),
+            hopes: Hopes::default(),
         }
     }
 
@@ -247,15 +254,12 @@ impl JobStore for PostgresStore {
             return Ok(Recorded::default());
         }
         let runner = self.runner();
-        if let Some(step) = RecordOptimistically::new(reports, now)
-            && self.hope.is_there()
+        if let Some(step) = RecordOptimistically::new(reports, now, &self.hopes.of_few)
+            && let Some(recorded) = runner.run(step).await?
         {
-            if let Some(recorded) = runner.run(step).await? {
-                return Ok(recorded);
-            }
-            self.hope.was_wrong();
+            return Ok(recorded);
         }
-        runner.run(Record::new(reports, now)).await
+        runner.run(Record::new(reports, now).with_hope(&self.hopes.of_many)).await
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {

@@ -1,5 +1,7 @@
 //! Recording a batch of reports: one transaction, and a handful of statements however many jobs it is about.
 //!
+//! Mostly it need not go as far as this: see [`optimistic`]. Otherwise:
+//!
 //! 1. Lock the jobs and read them with their own progress records.
 //! 2. Only if a report fails a task: find, and lock, everybody who waits for that job, transitively.
 //! 3. Only for jobs with more progress than fits their own row: load the rows above the reported tasks, then those of the
@@ -17,6 +19,7 @@ mod write;
 
 pub(crate) use decide::{Decided, DecidedJob};
 pub(crate) use load::LoadedJob;
+use optimistic::Moved;
 pub(crate) use optimistic::{Hope, RecordOptimistically};
 pub(crate) use write::write;
 
@@ -42,11 +45,38 @@ pub(crate) struct Record<'a> {
     also_lock: BTreeSet<JobKey>,
     /// Jobs of the batch that are there and cannot be read.
     damaged: Vec<(JobKey, String)>,
+    /// There as long as it is worth trying without locking first.
+    hope: Option<&'a Hope>,
 }
 
 impl<'a> Record<'a> {
     pub(crate) fn new(reports: &'a [TaskReport], now: Timestamp) -> Self {
-        Self { reports, now, groups: by_job(reports), also_lock: BTreeSet::new(), damaged: Vec::new() }
+        let (also_lock, damaged) = (BTreeSet::new(), Vec::new());
+        Self { reports, now, groups: by_job(reports), also_lock, damaged, hope: None }
+    }
+
+    /// Tries without locking first, if there is hope and the batch is about many jobs.
+    pub(crate) fn with_hope(mut self, hope: &'a Hope) -> Self {
+        let is_for_this = self.groups.len() > optimistic::FEW && !optimistic::does_more(self.reports);
+        self.hope = (is_for_this && hope.is_there()).then_some(hope);
+        self
+    }
+
+    /// `None` when nothing was written and the jobs are to be locked.
+    async fn run_unlocked(&mut self, connection: &mut PgConnection) -> Result<Option<Recorded>, Trouble> {
+        let Some(hope) = self.hope.take() else { return Ok(None) };
+        if let Some(mut moved) = Moved::read(connection, self).await?
+            && let Some(writes) = moved.writes(self.now)?
+        {
+            if moved.write_many(connection, &writes, self.now).await? {
+                hope.was_right();
+                return Ok(Some(moved.recorded));
+            }
+            hope.was_wrong();
+            return Err(Trouble::Again);
+        }
+        hope.was_wrong();
+        Ok(None)
     }
 
     async fn lock(&mut self, connection: &mut PgConnection) -> Result<HashMap<JobKey, JobRow>, Trouble> {
@@ -102,6 +132,9 @@ impl Step for Record<'_> {
     const FORM: Form = Form::Transaction;
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Recorded, Trouble> {
+        if let Some(recorded) = self.run_unlocked(connection).await? {
+            return Ok(recorded);
+        }
         let mut rows = self.lock(connection).await?;
         let edges = self.lock_dependents(connection, &mut rows).await?;
         let jobs = load::load(connection, self, rows).await?;

@@ -1,8 +1,9 @@
-//! Recording without locks, for what nearly every batch is: it moves a few jobs on, and nothing else.
+//! Recording without locking first, for what nearly every batch is: it moves jobs on, and nothing else.
 //!
-//! The jobs are read as they are, `job-core` decides, and one statement writes what it said if every job is still the
-//! version that was read: two or three round trips instead of five or six. Whatever is more than that, and whatever comes
-//! in between, is left to [`Record`], which locks.
+//! The jobs are read as they are, `job-core` decides, and what it said is written if every job is still the version that was
+//! read. Of a few jobs, one statement sees to both, so that a batch is two or three round trips instead of five or six. Of
+//! many, the statement that writes them locks them as well, so that no row is locked, and written to the log, twice.
+//! Whatever is more than that, and whatever somebody else comes before, is left to [`Record`], which locks.
 //!
 //! A job's progress changes only together with the job's row, so that the version of the row vouches for all of it. What
 //! says nothing new is answered from what was read: that is committed, wherever the reads fell between other steps.
@@ -24,41 +25,52 @@ use crate::progress_rows::{Writes, insert_progress, update_progress};
 use crate::step::{Form, Step, Trouble};
 
 /// Of more jobs than these, looking twice at each costs more than the round trips.
-const JOBS_MAX: usize = 16;
-/// After a batch that could not be recorded in this way, so many others are not tried.
-const REST: u32 = 15;
+pub(super) const FEW: usize = 16;
+/// After a batch that ended a job or a task, or that somebody else came before, so many others are not tried; twice as many
+/// each time until one succeeds.
+const REST_MIN: u32 = 8;
+const REST_MAX: u32 = 1_024;
 
-/// Whether it is worth trying: others may be at the same jobs all the time, or every batch may finish jobs.
+/// Whether it is worth trying: others may be at the same jobs all the time, or every batch may end something.
 #[derive(Debug, Default)]
-pub(crate) struct Hope(AtomicU32);
+pub(crate) struct Hope {
+    rest: AtomicU32,
+    next: AtomicU32,
+}
 
 impl Hope {
-    pub(crate) fn is_there(&self) -> bool {
-        // An exact count does not matter.
-        let rest = self.0.load(Ordering::Relaxed);
-        self.0.store(rest.saturating_sub(1), Ordering::Relaxed);
+    // Exact counts do not matter.
+    pub(super) fn is_there(&self) -> bool {
+        let rest = self.rest.load(Ordering::Relaxed);
+        self.rest.store(rest.saturating_sub(1), Ordering::Relaxed);
         rest == 0
     }
 
-    pub(crate) fn was_wrong(&self) {
-        self.0.store(REST, Ordering::Relaxed);
+    pub(super) fn was_wrong(&self) {
+        let rest = self.next.load(Ordering::Relaxed).clamp(REST_MIN, REST_MAX);
+        self.rest.store(rest, Ordering::Relaxed);
+        self.next.store(rest * 2, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_right(&self) {
+        self.next.store(0, Ordering::Relaxed);
     }
 }
 
 /// Answers `None`, with nothing changed, when the batch has to be recorded with locks.
-pub(crate) struct RecordOptimistically<'a>(Record<'a>);
+pub(crate) struct RecordOptimistically<'a> {
+    record: Record<'a>,
+    hope: &'a Hope,
+}
 
 impl<'a> RecordOptimistically<'a> {
-    /// `None` when it is plain to see that these reports do more than move jobs on.
-    pub(crate) fn new(reports: &'a [TaskReport], now: Timestamp) -> Option<Self> {
-        let does_more = |report: &TaskReport| {
-            report.task.path().depth() == 0 || matches!(report.event, ReportEvent::Failed(_))
-        };
-        if reports.iter().any(does_more) {
+    /// `None` when it is plain to see that these reports do more than move jobs on, or when there is no hope.
+    pub(crate) fn new(reports: &'a [TaskReport], now: Timestamp, hope: &'a Hope) -> Option<Self> {
+        if does_more(reports) {
             return None;
         }
         let record = Record::new(reports, now);
-        (record.groups.len() <= JOBS_MAX).then_some(Self(record))
+        (record.groups.len() <= FEW && hope.is_there()).then_some(Self { record, hope })
     }
 }
 
@@ -69,7 +81,39 @@ impl Step for RecordOptimistically<'_> {
     const FORM: Form = Form::Statement;
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Option<Recorded>, Trouble> {
-        let record = &self.0;
+        let Self { record, hope } = self;
+        let Some(mut moved) = Moved::read(connection, record).await? else {
+            hope.was_wrong();
+            return Ok(None);
+        };
+        let Some(writes) = moved.writes(record.now)? else { return Ok(None) };
+        if !moved.write(connection, &writes, record.now).await? {
+            hope.was_wrong();
+            return Ok(None);
+        }
+        hope.was_right();
+        Ok(Some(moved.recorded))
+    }
+}
+
+/// Whether it is plain to see that some of these reports do more than move a job on.
+pub(super) fn does_more(reports: &[TaskReport]) -> bool {
+    let mut reports = reports.iter();
+    reports.any(|report| report.task.path().depth() == 0 || matches!(report.event, ReportEvent::Failed(_)))
+}
+
+/// Jobs that have moved on.
+pub(super) struct Moved {
+    pub(super) recorded: Recorded,
+    jobs: Vec<DecidedJob>,
+}
+
+impl Moved {
+    /// What has become of the jobs of a batch, which are not locked; `None` when it is more than that.
+    pub(super) async fn read(
+        connection: &mut PgConnection,
+        record: &Record<'_>,
+    ) -> Result<Option<Self>, Trouble> {
         let keys = record.groups.iter().map(|(key, _)| (*key).clone()).collect();
         let Locked { rows, damaged } = job_rows::lock(connection, &keys, Lock::None).await?;
         if !damaged.is_empty() {
@@ -81,22 +125,9 @@ impl Step for RecordOptimistically<'_> {
         if jobs.values().any(|job| job.broken.is_some()) {
             return Ok(None);
         }
-        let Some(mut moved) = Moved::of(decide::decide(record, jobs, &Edges::default())) else {
-            return Ok(None);
-        };
-        let is_written = moved.write(connection, record.now).await?;
-        Ok(is_written.then_some(moved.recorded))
+        Ok(Self::of(decide::decide(record, jobs, &Edges::default())))
     }
-}
 
-/// Jobs that have moved on.
-struct Moved {
-    recorded: Recorded,
-    jobs: Vec<DecidedJob>,
-}
-
-impl Moved {
-    /// `None` when more than that has become of them.
     fn of(decided: Decided) -> Option<Self> {
         let Decided { recorded, jobs, failures } = decided;
         let mut jobs: Vec<DecidedJob> = jobs.into_values().filter(|job| job.is_changed).collect();
@@ -106,22 +137,47 @@ impl Moved {
         (!finishes && !drops && failures.is_empty()).then_some(Self { recorded, jobs })
     }
 
+    /// What there is to write beside the jobs' rows; `None` when one of these has changed in more than how far its job is,
+    /// which happens once or twice in the life of a job.
+    pub(super) fn writes(&mut self, now: Timestamp) -> Result<Option<Writes>, Trouble> {
+        let writes = collect_progress(&mut self.jobs)?;
+        let moves_on = |row: &JobRow| row.has_only_progressed() && row.state.last_update_time == now;
+        Ok((writes.only_add() && self.jobs.iter().all(|job| moves_on(&job.job.row))).then_some(writes))
+    }
+
     /// Returns whether everything was written; otherwise nothing was.
-    async fn write(&mut self, connection: &mut PgConnection, now: Timestamp) -> Result<bool, Trouble> {
-        if self.jobs.is_empty() {
+    async fn write(
+        &self,
+        connection: &mut PgConnection,
+        writes: &Writes,
+        now: Timestamp,
+    ) -> Result<bool, sqlx::Error> {
+        let rows: Vec<&JobRow> = self.jobs.iter().map(|job| &job.job.row).collect();
+        Ok(rows.is_empty() || write_few(connection, &rows, writes, now).await?)
+    }
+
+    /// The same within a transaction. Returns whether everything was written; otherwise some may have been.
+    pub(super) async fn write_many(
+        &self,
+        connection: &mut PgConnection,
+        writes: &Writes,
+        now: Timestamp,
+    ) -> Result<bool, sqlx::Error> {
+        let rows: Vec<&JobRow> = self.jobs.iter().map(|job| &job.job.row).collect();
+        if rows.is_empty() {
             return Ok(true);
         }
-        let writes = collect_progress(&mut self.jobs)?;
-        let rows: Vec<&JobRow> = self.jobs.iter().map(|job| &job.job.row).collect();
-        let moves_on = |row: &&JobRow| row.has_only_progressed() && row.state.last_update_time == now;
-        if !writes.only_add() || !rows.iter().all(moves_on) {
+        let sql = concat!(progressed!(), " AND j.xmin = ($12::xid[])[k.place]");
+        let query = job_rows::bind_progressed(sqlx::query(sql), &rows, now).bind(job_rows::writers(&rows));
+        if query.execute(&mut *connection).await?.rows_affected() < rows.len() as u64 {
             return Ok(false);
         }
-        Ok(write_if_unchanged(connection, &rows, &writes, now).await?)
+        writes.write(connection).await?;
+        Ok(true)
     }
 }
 
-async fn write_if_unchanged(
+async fn write_few(
     connection: &mut PgConnection,
     rows: &[&JobRow],
     writes: &Writes,
