@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Invalid,
     /// The job's status does not allow the action.
     IllegalTransition,
+    /// There are as many as there may be; when some are gone, the call may succeed.
+    LimitReached,
     /// A backend cannot be reached or is overloaded.
     Unavailable,
     /// This backend cannot do that.
@@ -54,12 +56,12 @@ struct Inner {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of `kind`; [`ErrorKind::Unavailable`] and [`ErrorKind::Conflict`] start as transient, all others as
-    /// permanent.
+    /// An error of `kind`; [`ErrorKind::Unavailable`], [`ErrorKind::Conflict`] and [`ErrorKind::LimitReached`] start as
+    /// transient, all others as permanent.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let retry = match kind {
-            ErrorKind::Unavailable | ErrorKind::Conflict => RetryClass::Transient,
+            ErrorKind::Unavailable | ErrorKind::Conflict | ErrorKind::LimitReached => RetryClass::Transient,
             _ => RetryClass::Permanent,
         };
         let message = message.into();
@@ -192,8 +194,9 @@ mod tests {
     }
 
     #[test]
-    fn only_unavailable_and_conflict_are_transient_by_themselves() {
+    fn only_what_passes_by_itself_is_transient_by_itself() {
         assert!(Error::new(ErrorKind::Conflict, "").is_transient());
+        assert!(Error::new(ErrorKind::LimitReached, "").is_transient());
         assert!(!Error::new(ErrorKind::Internal, "").is_transient());
         assert!(Error::new(ErrorKind::Internal, "").with_retry(RetryClass::Transient).is_transient());
     }

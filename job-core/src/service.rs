@@ -1,12 +1,14 @@
 //! The use cases of a client: what the REST handlers call and what an application links.
 
 mod announcement;
+mod live_jobs;
 mod typed;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use live_jobs::LiveJobs;
 use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, ClockExt, IdSource, RandomIds, SystemClock, Timestamp};
@@ -74,6 +76,7 @@ pub struct JobService {
     limits: JobLimits,
     bulk_steps: HashMap<Action, u32>,
     suspended: SuspendedPartitions,
+    live_jobs: Option<Arc<LiveJobs>>,
     creates: GroupCommit,
     job_types: JobTypes,
     /// As many scripts at once as there are processors: more would only wait for each other.
@@ -99,6 +102,7 @@ impl JobService {
             limits: JobLimits::default(),
             bulk_steps: HashMap::new(),
             suspended: Arc::new(|_| false),
+            live_jobs: None,
             creates: GroupCommit::default(),
             job_types: JobTypes::default(),
             scripts: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
@@ -148,6 +152,18 @@ impl JobService {
         self
     }
 
+    /// Refuses new jobs of a partition that has so many live ones, those whose status is not
+    /// [finished](JobStatus::is_finished), whether held or not. 0, the default, is no limit: whoever embeds the engine decides
+    /// how many jobs there are.
+    ///
+    /// One service keeps to the limit; several on one store exceed it by what the others create in a second, and so does one
+    /// whose store could not be asked. Jobs that finish make room within a second.
+    #[must_use]
+    pub fn with_live_jobs_max(mut self, max: u64) -> Self {
+        self.live_jobs = (max > 0).then(|| Arc::new(LiveJobs::new(max)));
+        self
+    }
+
     /// Knows these job types.
     #[must_use]
     pub fn with_job_types(mut self, job_types: JobTypes) -> Self {
@@ -192,11 +208,15 @@ impl JobService {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) when a field, a prerequisite or a cycle of prerequisites is wrong;
-    /// [`AlreadyExists`](ErrorKind::AlreadyExists) when a different job has this id.
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) when a different job has this id;
+    /// [`LimitReached`](ErrorKind::LimitReached) when the partition has [all the live jobs](Self::with_live_jobs_max) it may
+    /// have, unless a job of this id is among its jobs.
     pub async fn create(&self, job: NewJob) -> Result<Created> {
         let accepted = self.accept(job)?;
         let key = accepted.job.key.clone();
+        let place = self.places(std::slice::from_ref(&key)).await.pop().expect("one place per job")?;
         let outcome = self.creates.create(&self.store, &self.clock, &self.signals, accepted).await?;
+        place.settle(&outcome);
         created(&key, outcome)
     }
 
@@ -205,25 +225,34 @@ impl JobService {
     /// # Errors
     /// Only the store's; then none or all were created, and repeating the call is safe.
     pub async fn create_all(&self, jobs: Vec<NewJob>) -> Result<Vec<Result<Created>>> {
-        let now = self.clock.now();
-        let mut answers: Vec<Option<Result<Created>>> = Vec::with_capacity(jobs.len());
-        let mut accepted = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            match self.accept(job) {
-                Ok(job) => {
+        let checked: Vec<Result<AcceptedJob>> = jobs.into_iter().map(|job| self.accept(job)).collect();
+        let keys: Vec<JobKey> = checked.iter().flatten().map(|accepted| accepted.job.key.clone()).collect();
+        let mut places = self.places(&keys).await.into_iter();
+        let mut answers: Vec<Option<Result<Created>>> = Vec::with_capacity(checked.len());
+        let (mut accepted, mut placed) = (Vec::new(), Vec::new());
+        for job in checked {
+            let admitted = job.and_then(|job| Ok((places.next().expect("one place per accepted job")?, job)));
+            match admitted {
+                Ok((place, job)) => {
                     answers.push(None);
+                    placed.push((job.job.key.clone(), place));
                     accepted.push(job);
                 }
                 Err(error) => answers.push(Some(Err(error))),
             }
         }
-        let keys: Vec<JobKey> = accepted.iter().map(|accepted| accepted.job.key.clone()).collect();
-        let outcomes =
-            if accepted.is_empty() { Vec::new() } else { self.store.create(accepted, now).await? };
+        let outcomes = if accepted.is_empty() {
+            Vec::new()
+        } else {
+            self.store.create(accepted, self.clock.now()).await?
+        };
         if outcomes.contains(&CreateOutcome::Created) {
             self.signals.wake_dispatcher();
         }
-        let mut stored = keys.iter().zip(outcomes).map(|(key, outcome)| created(key, outcome));
+        let mut stored = placed.into_iter().zip(outcomes).map(|((key, place), outcome)| {
+            place.settle(&outcome);
+            created(&key, outcome)
+        });
         Ok(answers
             .into_iter()
             .map(|answer| answer.unwrap_or_else(|| stored.next().expect("one outcome per accepted job")))

@@ -1,5 +1,5 @@
 //! What the engine tells whoever watches it: numbers, through the `metrics` facade, once per batch and not per report,
-//! but for reports that are refused, of which there should be none.
+//! but for what is refused, of which there should be nothing.
 //!
 //! An application that installs a recorder receives them; without one they cost next to nothing. Their names and meanings
 //! are in `docs/operations.md`.
@@ -59,6 +59,11 @@ pub(crate) fn recorded(recorded: &Recorded) {
             counter!("job_service_jobs_finished_total", "status" => status).increment(jobs.len() as u64);
         }
     }
+}
+
+/// Jobs were not created because their partition has all the live jobs it may have.
+pub(crate) fn creates_refused(jobs: usize) {
+    counter!("job_service_creates_refused_total", "reason" => "live_jobs").increment(jobs as u64);
 }
 
 /// A tracker's batch is settled.

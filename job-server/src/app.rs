@@ -93,6 +93,7 @@ impl App {
         let mut service = JobService::new(store)
             .with_clock(Arc::clone(&clock))
             .with_signals(Signals::default())
+            .with_live_jobs_max(config.limits.live_jobs_max.into())
             .with_job_types(config.job_types.clone())
             .with_bulk_step(Action::Cancel, config.cancel_batch)
             .with_bulk_step(Action::Delete, config.delete_batch);

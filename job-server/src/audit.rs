@@ -146,6 +146,10 @@ impl Entry {
         }
     }
 
+    pub(crate) fn is_allowed(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.allowed)
+    }
+
     /// What came of it. Waits while more records are to be written than the disk keeps up with; when that is cancelled the
     /// record goes to the log.
     pub(crate) async fn finish(mut self, status: u16, jobs: Option<JobsChanged>) {

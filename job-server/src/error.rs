@@ -32,8 +32,11 @@ impl ApiError {
 
     /// The server has too much to do: the same request may succeed in a second.
     pub(crate) fn overloaded(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
-            .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message).in_a_second()
+    }
+
+    fn in_a_second(self) -> Self {
+        self.with_header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     /// The path exists, but not with this method.
@@ -95,6 +98,7 @@ fn status_of(kind: ErrorKind, transient: bool) -> StatusCode {
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::AlreadyExists => StatusCode::FORBIDDEN,
         ErrorKind::Invalid | ErrorKind::IllegalTransition => StatusCode::BAD_REQUEST,
+        ErrorKind::LimitReached => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Unavailable | ErrorKind::Conflict => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         _ if transient => StatusCode::SERVICE_UNAVAILABLE,
@@ -106,11 +110,10 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = status_of(error.kind(), error.is_transient());
         let message = error.message().to_owned();
-        let mut converted = if status == StatusCode::SERVICE_UNAVAILABLE {
-            Self::overloaded(message)
-        } else {
-            Self::new(status, message)
-        };
+        let mut converted = Self::new(status, message);
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            converted = converted.in_a_second();
+        }
         converted.source = Some(error);
         converted
     }
@@ -133,6 +136,7 @@ mod tests {
             (ErrorKind::NotFound, 404),
             (ErrorKind::AlreadyExists, 403),
             (ErrorKind::Conflict, 503),
+            (ErrorKind::LimitReached, 429),
             (ErrorKind::Invalid, 400),
             (ErrorKind::IllegalTransition, 400),
             (ErrorKind::Unavailable, 503),
@@ -145,7 +149,7 @@ mod tests {
             assert_eq!(error.status().as_u16(), status, "{kind:?}");
             assert_eq!(error.message(), "why");
             let answer = error.into_answer();
-            assert_eq!(answer.headers().contains_key(RETRY_AFTER), status == 503, "{kind:?}");
+            assert_eq!(answer.headers().contains_key(RETRY_AFTER), [429, 503].contains(&status), "{kind:?}");
             assert_eq!(answer.body().as_ref(), br#"{"message":"why"}"#);
         }
     }

@@ -42,6 +42,8 @@ pub struct Limits {
     pub waits_max: usize,
     /// Requests a second with one token, and twice as many at once after a rest; beyond it 429. Zero for any number.
     pub token_rate_max: u32,
+    /// Live jobs of a partition, those that are not finished; beyond it creates get 429. Zero for any number.
+    pub live_jobs_max: u32,
     /// How long a stopping server lets requests finish.
     pub drain_time: Duration,
 }
@@ -67,6 +69,7 @@ impl Default for Limits {
             status_checks_max: 256,
             waits_max: 512,
             token_rate_max: 500,
+            live_jobs_max: 1_000_000,
             drain_time: Duration::from_secs(20),
         }
     }

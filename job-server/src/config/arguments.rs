@@ -241,6 +241,12 @@ pub struct ServeArguments {
         value_parser = clap::value_parser!(u32).range(0..=1_000_000)
     )]
     pub token_rate_max: u32,
+    /// Most live jobs in a partition: those that are not completed, failed or cancelled; 0 for any number.
+    #[arg(
+        long, env = "JOB_SERVICE_LIVE_JOBS_MAX", value_name = "JOBS", default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000_000)
+    )]
+    pub live_jobs_max: u32,
     /// How long a stopping server lets requests finish, in seconds.
     #[arg(
         long, env = "JOB_SERVICE_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = 20,
@@ -322,6 +328,7 @@ impl ServeArguments {
             connections_per_address_max: self.connections_per_address_max as usize,
             requests_max: self.requests_max as usize,
             token_rate_max: self.token_rate_max,
+            live_jobs_max: self.live_jobs_max,
             drain_time: Duration::from_secs(self.drain_seconds.into()),
             ..Limits::default()
         };
@@ -420,6 +427,7 @@ mod tests {
         assert_eq!(config.page_size, 25);
         assert_eq!(config.tracking_queue, "jobtracking-in");
         assert_eq!(config.roles, Roles::all());
+        assert_eq!(config.limits, Limits::default());
     }
 
     #[test]

@@ -307,7 +307,9 @@ async fn finish(entry: Option<Entry>, outcome: &Result<&Answer, &ApiError>) {
     let (status, jobs) = match outcome {
         Ok(answer) => (answer.status(), answer.extensions().get::<JobsChanged>().copied()),
         // The records before it tell as much, and strangers must not be able to fill the disk.
-        Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS => return entry.forget(),
+        Err(error) if error.status() == StatusCode::TOO_MANY_REQUESTS && !entry.is_allowed() => {
+            return entry.forget();
+        }
         Err(error) => (error.status(), None),
     };
     entry.finish(status.as_u16(), jobs).await;

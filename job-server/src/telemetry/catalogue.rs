@@ -48,6 +48,7 @@ pub(crate) static METRICS: &[Metric] = metrics! {
 
     Gauge "job_service_jobs" { status ["active" "cancelled" "completed" "failed" "paused" "waiting"] } "Jobs of all partitions in the store."
     Counter "job_service_jobs_finished_total" { status ["completed" "failed"] } "Jobs that this process' tracker saw complete or fail."
+    Counter "job_service_creates_refused_total" { reason ["live_jobs"] } "Jobs that were not created because their partition has all it may have."
     Gauge "job_service_outbox_due_messages" {} "Messages that are due and not yet confirmed by the queue, counted up to 100,000."
     Gauge "job_service_outbox_failing_messages" {} "Of those, the ones that were tried in vain."
     Gauge "job_service_outbox_oldest_due_age_seconds" {} "How long the oldest of them has been due."

@@ -39,6 +39,7 @@ fn label(kind: ErrorKind) -> &'static str {
         ErrorKind::Conflict => "conflict",
         ErrorKind::Invalid => "invalid",
         ErrorKind::IllegalTransition => "illegal_transition",
+        ErrorKind::LimitReached => "limit_reached",
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::Unsupported => "unsupported",
         ErrorKind::Corrupt => "corrupt",

@@ -8,7 +8,7 @@ use job_core::store::Action;
 use job_core::{Clock as _, Failure, JobKey, SystemClock, Timestamp};
 use serde_json::{Value, json};
 
-use job_server::Config;
+use job_server::{Config, Limits};
 
 use crate::client::soon;
 use crate::server::{BODY, Server};
@@ -199,6 +199,17 @@ async fn what_cannot_be_done_is_said_and_ends_with_2() {
         assert!(stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
         assert!(stdout(&output).is_empty(), "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn a_partition_that_has_all_its_jobs_is_said_to_and_ends_with_2() {
+    let limits = Limits { live_jobs_max: 1, ..Limits::default() };
+    let store = std::sync::Arc::new(job_store_memory::MemoryStore::new());
+    let server = Server::with(Config { limits, ..Config::default() }, store).await;
+    server.create("a").await;
+    let output = run(&server, &["create", "b"], BODY).await;
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
+    assert!(stderr(&output).contains("has 1 live (unfinished) jobs"), "{}", stderr(&output));
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! The OpenAPI document and the server say the same: every answer is described, and what is described can be had.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use job_core::progress::ReportEvent;
 use job_core::{Failure, Timestamp};
+use job_server::{Config, Limits};
+use job_store_memory::MemoryStore;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, request};
@@ -206,6 +209,19 @@ async fn every_answer_is_described_and_what_is_described_can_be_had() {
         .cloned()
         .collect();
     assert!(missing.is_empty(), "described, but not to be had: {missing:?}");
+}
+
+#[tokio::test]
+async fn the_answer_of_a_partition_that_has_all_its_jobs_is_described() {
+    let limits = Limits { live_jobs_max: 1, ..Limits::default() };
+    let store = Arc::new(MemoryStore::new());
+    let server = Server::with(Config { limits, ..Config::default() }, store).await;
+    let document = &mut Document::new();
+    let path = format!("{PARTITION}/jobs/{{jobId}}");
+    for id in ["a", "b"] {
+        ask(&server, document, "PUT", &path, &Server::job_path(id), BODY).await;
+    }
+    assert!(document.seen.contains(&("createOrUpdateJob".into(), "429".into())));
 }
 
 /// What any operation answers whose caller has to be somebody, and those about a partition too.

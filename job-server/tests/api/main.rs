@@ -21,6 +21,7 @@ mod hooked_store;
 mod isolation;
 mod job_types;
 mod listing;
+mod live_jobs;
 mod malformed;
 mod metrics;
 mod mutations;
