@@ -38,8 +38,8 @@ pub async fn stopping_under_load_loses_nothing(backends: &Backends) {
     let mut keys = Vec::new();
     for round in 0..2 * backends.seeds() as u32 {
         let engine = start(backends, item.clone()).await;
-        keys.extend(create_some(&engine, backends, round).await);
         let before = item.done();
+        keys.extend(create_some(&engine, backends, round).await);
         until("some items are done", async || item.done() > before + 20).await;
         assert!(engine.stop().await, "round {round}");
     }
@@ -84,8 +84,8 @@ pub async fn killed_servers_and_workers_lose_nothing(backends: &Arc<Backends>) {
     let mut keys = Vec::new();
     for round in 0..2 * backends.seeds() as u32 {
         let victims = [Victim::start(backends, &item).await, Victim::start(backends, &item).await];
-        keys.extend(create_some(&survivor, backends, round).await);
         let before = item.done();
+        keys.extend(create_some(&survivor, backends, round).await);
         until("some items are done", async || item.done() > before + 20).await;
         drop(victims);
     }
