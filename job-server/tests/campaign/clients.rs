@@ -20,6 +20,8 @@ pub(crate) enum Mix {
     Everything,
     /// Nothing: every change of a job is then a creation, a dispatch or a report.
     CreatesOnly,
+    /// The same, and all jobs have hundreds of subtasks.
+    LargeJobs,
 }
 
 /// One client.
@@ -59,6 +61,7 @@ impl Client {
         let mut prerequisites = Vec::new();
         let mut delay = 0;
         match self.random.below(85) {
+            _ if self.mix == Mix::LargeJobs => work = Work { width: 400, depth: 1, fails: false },
             0..40 => {}
             40..55 => {
                 work.width = 2 + self.random.below(3) as u32;

@@ -23,7 +23,7 @@ fn unrest() -> String {
         (JobStatus::Active as i16, JobStatus::Paused as i16, JobStatus::Waiting as i16);
     format!(
         "SELECT (SELECT count(*) FROM job WHERE status IN ({active}, {paused})
-                 OR status = {waiting} AND NOT EXISTS (SELECT FROM outbox WHERE id = job_no AND unmet > 0)),
+                 OR status = {waiting} AND NOT EXISTS (SELECT FROM outbox o WHERE o.id = job.job_no AND o.unmet > 0)),
                 (SELECT count(*) FROM outbox WHERE unmet = 0),
                 (SELECT count(*) FROM outbox WHERE lease_owner IS NOT NULL),
                 (SELECT count(*) FROM pg_stat_activity
