@@ -19,7 +19,7 @@ use crate::message::{TaskMessage, TrackingInfo};
 use crate::queue::{Publication, PublishOutcome, TaskQueue};
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
-use crate::store::{ClaimRequest, JobStore, LeaseOwner, OutboxContent, OutboxEntry, Settled};
+use crate::store::{ClaimRequest, Claimed, JobStore, LeaseOwner, OutboxContent, OutboxEntry, Settled};
 use crate::telemetry;
 use crate::trace::{TRACEPARENT, TraceContext};
 use wake_queue::WakeQueue;
@@ -154,12 +154,9 @@ impl Dispatcher {
     async fn dispatch(&self, shutdown: &Shutdown) {
         let mut failures = 0;
         while !shutdown.is_stopping() {
-            let wait = match self.dispatch_due().await {
+            let wait = match self.dispatch_until(shutdown).await {
                 Ok(step) => {
                     failures = 0;
-                    if step.took_all_it_may {
-                        continue;
-                    }
                     let until_due = step.next_due.map(|due| due.since(self.clock.now()));
                     until_due.unwrap_or(self.settings.poll_interval).min(self.settings.poll_interval)
                 }
@@ -178,35 +175,67 @@ impl Dispatcher {
         }
     }
 
+    /// Takes batches until one is not full, or until stopping is asked for. The next is taken while one is published, so
+    /// that store and queue work at the same time; no more than one waits, since a lease is short.
+    async fn dispatch_until(&self, shutdown: &Shutdown) -> Result<DispatchStep> {
+        let mut claimed = self.claim().await?;
+        loop {
+            let step = self.step(&claimed);
+            if !step.took_all_it_may || shutdown.is_stopping() {
+                self.publish_and_settle(&claimed.entries).await?;
+                return Ok(step);
+            }
+            let publishing = self.publish_and_settle(&claimed.entries);
+            let (settled, next) = tokio::join!(publishing, self.claim());
+            if let (Err(_), Ok(next)) = (&settled, &next) {
+                // It is taken: nobody else publishes it before its lease ends.
+                self.publish_and_settle(&next.entries).await?;
+            }
+            settled?;
+            claimed = next?;
+        }
+    }
+
     /// Takes one batch of due entries, publishes and settles it.
     ///
     /// # Errors
     /// The store's; entries that were published but not settled are published again when their lease ends.
     pub async fn dispatch_due(&self) -> Result<DispatchStep> {
+        let claimed = self.claim().await?;
+        self.publish_and_settle(&claimed.entries).await?;
+        Ok(self.step(&claimed))
+    }
+
+    async fn claim(&self) -> Result<Claimed> {
         let request = ClaimRequest {
             owner: self.owner,
             now: self.clock.now(),
             lease: self.settings.lease,
             limit: self.settings.batch_size,
         };
-        let claimed = self.store.claim(request).await?;
+        self.store.claim(request).await
+    }
+
+    fn step(&self, claimed: &Claimed) -> DispatchStep {
         let taken = claimed.entries.len();
-        let step = DispatchStep {
+        DispatchStep {
             taken,
             took_all_it_may: taken == self.settings.batch_size as usize,
             next_due: claimed.next_due,
-        };
-        if taken > 0 {
-            // Not around the claim: mostly nothing is due, and that is not worth a span.
-            let span = tracing::debug_span!("dispatch", messages = taken);
-            self.publish_and_settle(&claimed.entries).instrument(span).await?;
         }
-        Ok(step)
     }
 
     async fn publish_and_settle(&self, entries: &[OutboxEntry]) -> Result<()> {
-        let settled = self.publish(entries).await;
-        self.store.settle(self.owner, settled, self.clock.now()).await.map(drop)
+        // Mostly nothing is due, and that is worth neither a settlement nor a span.
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let span = tracing::debug_span!("dispatch", messages = entries.len());
+        let work = async {
+            let settled = self.publish(entries).await;
+            self.store.settle(self.owner, settled, self.clock.now()).await.map(drop)
+        };
+        work.instrument(span).await
     }
 
     async fn publish(&self, entries: &[OutboxEntry]) -> Vec<(u64, Settled)> {
