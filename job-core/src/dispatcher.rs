@@ -187,12 +187,17 @@ impl Dispatcher {
             }
             let publishing = self.publish_and_settle(&claimed.entries);
             let (settled, next) = tokio::join!(publishing, self.claim());
-            if let (Err(_), Ok(next)) = (&settled, &next) {
-                // It is taken: nobody else publishes it before its lease ends.
-                self.publish_and_settle(&next.entries).await?;
+            let Err(error) = settled else {
+                claimed = next?;
+                continue;
+            };
+            // What is taken nobody else publishes before its lease ends.
+            if let Ok(next) = next
+                && let Err(another) = self.publish_and_settle(&next.entries).await
+            {
+                tracing::warn!(error = %another, "a batch was published and not settled, and the one before it neither");
             }
-            settled?;
-            claimed = next?;
+            return Err(error);
         }
     }
 

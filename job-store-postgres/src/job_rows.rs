@@ -18,7 +18,7 @@ use crate::step::Trouble;
 pub(crate) struct JobRow {
     pub(crate) key: JobKey,
     pub(crate) job_no: i64,
-    /// Where the row is, as long as it is locked.
+    /// Where the row is: as long as it is locked, or with `writer` as long as it is the same.
     place: RowPlace,
     writer: RowWriter,
     pub(crate) create_time: Timestamp,

@@ -114,7 +114,7 @@ impl Runner<'_> {
 
     /// One attempt, given up when the server has fallen silent.
     async fn attempt<S: Step>(&self, step: &mut S) -> Result<S::Output, Trouble> {
-        let patience = if S::IS_LONG { Duration::MAX } else { self.statement_timeout * PATIENCE_STATEMENTS };
+        let patience = patience(S::IS_LONG, self.statement_timeout);
         tokio::select! {
             biased;
             outcome = self.converse(step) => outcome,
@@ -143,6 +143,14 @@ impl Runner<'_> {
             }
         }
     }
+}
+
+/// How long an attempt may take. To PostgreSQL a time-out of zero is none.
+fn patience(is_long: bool, statement_timeout: Duration) -> Duration {
+    if is_long || statement_timeout.is_zero() {
+        return Duration::MAX;
+    }
+    statement_timeout.saturating_mul(PATIENCE_STATEMENTS)
 }
 
 /// Doubles, and lies at random between half and all of that, so that two that met do not meet again.
@@ -202,6 +210,15 @@ impl Drop for Lent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn statements_without_a_time_out_are_waited_for() {
+        let second = Duration::from_secs(1);
+        assert_eq!(patience(false, second), 4 * second);
+        for (is_long, timeout) in [(true, second), (false, Duration::ZERO), (false, Duration::MAX)] {
+            assert_eq!(patience(is_long, timeout), Duration::MAX, "{is_long} {timeout:?}");
+        }
+    }
 
     #[test]
     fn pauses_grow_and_stay_within_bounds() {

@@ -254,12 +254,13 @@ impl JobStore for PostgresStore {
             return Ok(Recorded::default());
         }
         let runner = self.runner();
-        if let Some(step) = RecordOptimistically::new(reports, now, &self.hopes.of_few)
+        let record = Record::new(reports, now);
+        if let Some(step) = RecordOptimistically::new(&record, &self.hopes.of_few)
             && let Some(recorded) = runner.run(step).await?
         {
             return Ok(recorded);
         }
-        runner.run(Record::new(reports, now).with_hope(&self.hopes.of_many)).await
+        runner.run(record.with_hope(&self.hopes.of_many)).await
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {

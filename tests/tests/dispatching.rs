@@ -1,16 +1,21 @@
 //! From the outbox to the queue, with the clock in our hands.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use job_conformance::faults::store::{FaultyStore, StoreFaults};
 use job_core::clock::ManualClock;
 use job_core::dispatcher::{DispatchStep, Dispatcher, DispatcherSettings, TrackingSettings};
 use job_core::message::{TaskMessage, TaskStatus};
 use job_core::queue::{ConsumeOptions, Delivery, TaskQueue};
 use job_core::store::Action;
-use job_core::{IdSource, JobKey, JobService, JobStatus, NewJob, RandomIds, Signals, TaskSpec, Timestamp};
+use job_core::{
+    IdSource, JobKey, JobService, JobStatus, NewJob, RandomIds, Shutdown, Signals, SystemClock, TaskSpec,
+    Timestamp,
+};
 use job_queue_memory::{MemoryQueue, MemoryQueueOptions};
 use job_store_memory::MemoryStore;
 
@@ -168,4 +173,40 @@ async fn many_dispatchers_publish_each_message_once() {
     let taken: usize = futures::future::join_all(dispatchers).await.into_iter().sum();
     assert_eq!(taken, 5_000);
     assert_eq!(bench.queue.depth("w-in").await.unwrap(), Some(5_000));
+}
+
+/// The next batch is taken while one is published: neither may be left behind when a call of the store fails.
+#[tokio::test]
+async fn full_batches_behind_a_store_that_fails_are_all_published() {
+    let store = Arc::new(MemoryStore::new());
+    let service = JobService::new(Arc::clone(&store) as _);
+    service.create_all((0..100).map(|i| job(&format!("j{i}"))).collect()).await.unwrap();
+    let faults = StoreFaults { fail_before: 100, fail_after: 100, delay: 100 };
+    let faulty = Arc::new(FaultyStore::new(store, faults, 3));
+    let queue = Arc::new(MemoryQueue::new());
+    let dispatcher = Dispatcher::new(
+        Arc::clone(&faulty) as _,
+        Arc::clone(&queue) as _,
+        Arc::new(SystemClock::new()),
+        Signals::default(),
+        RandomIds.next(),
+        DispatcherSettings {
+            batch_size: 10,
+            lease: Duration::from_millis(200),
+            ..DispatcherSettings::default()
+        },
+    );
+    let shutdown = Shutdown::new();
+    let running = shutdown.spawn(dispatcher.run(shutdown.clone()));
+    let mut consumer = queue.consume("w-in", ConsumeOptions { prefetch: 1_000 }).await.unwrap();
+    let mut seen = HashSet::new();
+    while seen.len() < 100 {
+        let delivery = consumer.next().await.unwrap();
+        seen.insert(TaskMessage::decode(&delivery.body).unwrap().task_id);
+        delivery.ack().await.unwrap();
+    }
+    shutdown.stop();
+    running.await.unwrap();
+    let counts = faulty.counts();
+    assert!(counts.failed_before > 0 && counts.failed_after > 0, "{counts:?}");
 }

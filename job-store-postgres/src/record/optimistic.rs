@@ -59,18 +59,15 @@ impl Hope {
 
 /// Answers `None`, with nothing changed, when the batch has to be recorded with locks.
 pub(crate) struct RecordOptimistically<'a> {
-    record: Record<'a>,
+    record: &'a Record<'a>,
     hope: &'a Hope,
 }
 
 impl<'a> RecordOptimistically<'a> {
-    /// `None` when it is plain to see that these reports do more than move jobs on, or when there is no hope.
-    pub(crate) fn new(reports: &'a [TaskReport], now: Timestamp, hope: &'a Hope) -> Option<Self> {
-        if does_more(reports) {
-            return None;
-        }
-        let record = Record::new(reports, now);
-        (record.groups.len() <= FEW && hope.is_there()).then_some(Self { record, hope })
+    /// `None` when the batch is about many jobs, plainly does more than move them on, or when there is no hope.
+    pub(crate) fn new(record: &'a Record<'a>, hope: &'a Hope) -> Option<Self> {
+        let is_for_this = record.groups.len() <= FEW && !does_more(record.reports);
+        (is_for_this && hope.is_there()).then_some(Self { record, hope })
     }
 }
 
