@@ -16,6 +16,13 @@ async fn empty_database() -> TestDatabase {
     TestDatabase::create("empty", async |_: &str| anyhow::Ok(())).await.unwrap()
 }
 
+async fn migrated_database() -> TestDatabase {
+    let database = empty_database().await;
+    let (code, _, stderr) = run(&mut job_server(&["migrate", "--store", database.url()]));
+    assert_eq!(code, Some(0), "{stderr}");
+    database
+}
+
 fn job_server(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_job-server"));
     command.args(arguments);
@@ -28,18 +35,25 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
-/// Starts a demo and kills it as soon as it prints a line that `is_far`.
-fn kill_midway(demo: &mut Command, is_far: impl Fn(&str) -> bool) {
+/// Starts a demo and kills it as soon as this job has come further. However fast the machine is, it is not at its end
+/// then: until the kill the database refuses, as transient, to let it complete.
+async fn kill_midway(demo: &mut Command, job: &str, database: &TestDatabase) {
+    let cannot_complete = format!(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE 'it may not complete yet' USING ERRCODE = 'serialization_failure'; END $$;
+         CREATE TRIGGER cannot_complete BEFORE UPDATE ON job FOR EACH ROW
+             WHEN (NEW.job_id = '{job}' AND NEW.finish_time IS NOT NULL) EXECUTE FUNCTION refuse();"
+    );
+    database.run(&cannot_complete).await.unwrap();
     let mut child = demo.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| is_far(&line.unwrap())), "it ended before it could be killed");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let further = lines
+        .find(|line| line.starts_with(job) && line.contains("Active") && !line.contains(" 0.00%"))
+        .expect("it ended before it could be killed");
     child.kill().unwrap();
     child.wait().unwrap();
-}
-
-/// Whether the job has come further, and not to its end.
-fn is_midway(line: &str, job: &str) -> bool {
-    line.starts_with(job) && line.contains("Active") && !line.contains(" 0.00%")
+    assert!(!further.contains("100.00%"), "{further}");
+    database.run("DROP FUNCTION refuse CASCADE").await.unwrap();
 }
 
 fn write_texts(directory: &Path) {
@@ -49,7 +63,7 @@ fn write_texts(directory: &Path) {
 }
 
 /// A demo on texts, killed while it counts words, finishes the same jobs when it is started again.
-fn texts_survive(services: &[&str]) {
+async fn texts_survive(database: &TestDatabase, services: &[&str]) {
     let texts = tempfile::tempdir().unwrap();
     let place = tempfile::tempdir().unwrap();
     write_texts(texts.path());
@@ -58,7 +72,7 @@ fn texts_survive(services: &[&str]) {
         demo.arg(texts.path()).args(services).current_dir(place.path());
         demo
     };
-    kill_midway(&mut demo(), |line| is_midway(line, "count"));
+    kill_midway(&mut demo(), "count", database).await;
     let (code, stdout, stderr) = run(&mut demo());
     assert_eq!(code, Some(0), "{stdout}\n{stderr}");
     assert!(stdout.contains("Going on with the jobs of a demo that was killed"), "{stdout}");
@@ -70,13 +84,13 @@ fn texts_survive(services: &[&str]) {
 }
 
 /// The same for generated items, of which none may be lost.
-fn items_survive(services: &[&str]) {
+async fn items_survive(database: &TestDatabase, services: &[&str]) {
     let demo = || {
         let mut demo = job_server(&["demo", "--synthetic", "20000"]);
         demo.args(services);
         demo
     };
-    kill_midway(&mut demo(), |line| is_midway(line, "synthetic"));
+    kill_midway(&mut demo(), "synthetic", database).await;
     let (code, stdout, stderr) = run(&mut demo());
     assert_eq!(code, Some(0), "{stdout}\n{stderr}");
     assert!(stdout.contains("Going on with") && stdout.contains("21 of 21 subtasks"), "{stdout}");
@@ -92,21 +106,21 @@ fn is_sound(database: &TestDatabase) {
 // One test for both demos: their queues have the same names on every broker.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_demo_on_a_database_and_a_broker_goes_on() {
-    let database = empty_database().await;
+    let database = migrated_database().await;
     let services = ["--store", database.url(), "--queue", testkit::rabbit().unwrap()];
-    texts_survive(&services);
+    texts_survive(&database, &services).await;
     is_sound(&database);
-    items_survive(&services);
+    items_survive(&database, &services).await;
     is_sound(&database);
 }
 
 /// What was in the queue is lost with the process, and is made again from what the database knows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_demo_on_a_database_alone_goes_on() {
-    let database = empty_database().await;
-    texts_survive(&["--store", database.url()]);
+    let database = migrated_database().await;
+    texts_survive(&database, &["--store", database.url()]).await;
     is_sound(&database);
-    items_survive(&["--store", database.url()]);
+    items_survive(&database, &["--store", database.url()]).await;
     is_sound(&database);
 }
 
