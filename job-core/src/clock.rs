@@ -110,7 +110,7 @@ impl<C: Clock + ?Sized> ClockExt for C {}
 /// The clock of the machine; it follows tokio's clock, so that a paused test runtime moves it.
 #[derive(Debug, Clone)]
 pub struct SystemClock {
-    epoch_millis: i64,
+    since_epoch: Duration,
     started: tokio::time::Instant,
 }
 
@@ -118,11 +118,9 @@ impl SystemClock {
     /// Reads the wall clock once; later readings add the monotonic time since, and so never run backwards.
     #[must_use]
     pub fn new() -> Self {
+        // With all its digits: cut to milliseconds here, two clocks of one machine would be up to one apart.
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            epoch_millis: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
-            started: tokio::time::Instant::now(),
-        }
+        Self { since_epoch, started: tokio::time::Instant::now() }
     }
 }
 
@@ -134,7 +132,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.epoch_millis).saturating_add(self.started.elapsed())
+        Timestamp(0).saturating_add(self.since_epoch.saturating_add(self.started.elapsed()))
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

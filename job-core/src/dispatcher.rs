@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 
 use crate::backoff::Backoff;
 use crate::clock::{Clock, ClockExt, Timestamp};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{JobKey, JobTaskId};
 use crate::message::{TaskMessage, TrackingInfo};
 use crate::queue::{Publication, PublishOutcome, TaskQueue};
@@ -29,6 +29,8 @@ use wake_queue::WakeQueue;
 pub struct DispatcherSettings {
     /// How many entries are taken at once.
     pub batch_size: u32,
+    /// No more are taken at once when their messages have this many bytes. Up to three batches are held in memory.
+    pub batch_bytes: usize,
     /// How long a batch may take before others may publish its entries again.
     pub lease: Duration,
     /// How often to look when nobody wakes it: what another process' create costs in latency.
@@ -42,7 +44,8 @@ pub struct DispatcherSettings {
 impl Default for DispatcherSettings {
     fn default() -> Self {
         Self {
-            batch_size: 500,
+            batch_size: 1_000,
+            batch_bytes: 16 * 1024 * 1024,
             lease: Duration::from_secs(30),
             poll_interval: Duration::from_millis(500),
             wake_queue: None,
@@ -175,30 +178,35 @@ impl Dispatcher {
         }
     }
 
-    /// Takes batches until one is not full, or until stopping is asked for. The next is taken while one is published, so
-    /// that store and queue work at the same time; no more than one waits, since a lease is short.
+    /// Takes batches until there is nothing more, or until stopping is asked for. While one is published, the one before it is
+    /// settled and the next is taken, so that store and queue work at the same time; no more than one waits, since a
+    /// lease is short. Whatever fails, nothing more is taken, what was taken is published, and what was published is
+    /// settled: nobody else publishes it before its lease ends.
     async fn dispatch_until(&self, shutdown: &Shutdown) -> Result<DispatchStep> {
         let mut claimed = self.claim().await?;
-        loop {
-            let step = self.step(&claimed);
-            if !step.took_all_it_may || shutdown.is_stopping() {
-                self.publish_and_settle(&claimed.entries).await?;
-                return Ok(step);
+        let mut step = self.step(&claimed);
+        let mut published = Vec::new();
+        let mut failure = None;
+        while !claimed.entries.is_empty() || !published.is_empty() {
+            let goes_on = step.may_be_more && failure.is_none() && !shutdown.is_stopping();
+            let next = async { if goes_on { self.claim().await.map(Some) } else { Ok(None) } };
+            let (settled, now_published, next) =
+                tokio::join!(self.settle(published), self.publish(&claimed.entries), next);
+            published = now_published;
+            claimed = Claimed::default();
+            match next {
+                Ok(Some(next)) => {
+                    step = self.step(&next);
+                    claimed = next;
+                }
+                Ok(None) => {}
+                Err(error) => note(&mut failure, error),
             }
-            let publishing = self.publish_and_settle(&claimed.entries);
-            let (settled, next) = tokio::join!(publishing, self.claim());
-            let Err(error) = settled else {
-                claimed = next?;
-                continue;
-            };
-            // What is taken nobody else publishes before its lease ends.
-            if let Ok(next) = next
-                && let Err(another) = self.publish_and_settle(&next.entries).await
-            {
-                tracing::warn!(error = %another, "a batch was published and not settled, and the one before it neither");
+            if let Err(error) = settled {
+                note(&mut failure, error);
             }
-            return Err(error);
         }
+        failure.map_or(Ok(step), Err)
     }
 
     /// Takes one batch of due entries, publishes and settles it.
@@ -207,7 +215,7 @@ impl Dispatcher {
     /// The store's; entries that were published but not settled are published again when their lease ends.
     pub async fn dispatch_due(&self) -> Result<DispatchStep> {
         let claimed = self.claim().await?;
-        self.publish_and_settle(&claimed.entries).await?;
+        self.settle(self.publish(&claimed.entries).await).await?;
         Ok(self.step(&claimed))
     }
 
@@ -217,6 +225,7 @@ impl Dispatcher {
             now: self.clock.now(),
             lease: self.settings.lease,
             limit: self.settings.batch_size,
+            bytes_limit: self.settings.batch_bytes,
         };
         self.store.claim(request).await
     }
@@ -225,25 +234,28 @@ impl Dispatcher {
         let taken = claimed.entries.len();
         DispatchStep {
             taken,
-            took_all_it_may: taken == self.settings.batch_size as usize,
+            may_be_more: taken > 0 && claimed.next_due.is_some_and(|due| due <= self.clock.now()),
             next_due: claimed.next_due,
         }
     }
 
-    async fn publish_and_settle(&self, entries: &[OutboxEntry]) -> Result<()> {
-        // Mostly nothing is due, and that is worth neither a settlement nor a span.
-        if entries.is_empty() {
+    async fn settle(&self, published: Vec<(u64, Settled)>) -> Result<()> {
+        if published.is_empty() {
             return Ok(());
         }
-        let span = tracing::debug_span!("dispatch", messages = entries.len());
-        let work = async {
-            let settled = self.publish(entries).await;
-            self.store.settle(self.owner, settled, self.clock.now()).await.map(drop)
-        };
-        work.instrument(span).await
+        self.store.settle(self.owner, published, self.clock.now()).await.map(drop)
     }
 
     async fn publish(&self, entries: &[OutboxEntry]) -> Vec<(u64, Settled)> {
+        // Mostly nothing is due, and that is not worth a span.
+        if entries.is_empty() {
+            return Vec::new();
+        }
+        let span = tracing::debug_span!("dispatch", messages = entries.len());
+        self.publish_all(entries).instrument(span).await
+    }
+
+    async fn publish_all(&self, entries: &[OutboxEntry]) -> Vec<(u64, Settled)> {
         let now = self.clock.now();
         let publications =
             entries.iter().map(|entry| publication(entry, &self.settings.tracking, now)).collect();
@@ -285,13 +297,20 @@ impl Dispatcher {
     }
 }
 
+/// Keeps the last failure to be answered; one before it is only written down.
+fn note(failure: &mut Option<Error>, error: Error) {
+    if let Some(earlier) = failure.replace(error) {
+        tracing::warn!(error = %earlier, "dispatching failed in more than one way");
+    }
+}
+
 /// What one batch was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DispatchStep {
     /// How many entries were taken.
     pub taken: usize,
     /// Whether there may be more right now.
-    pub took_all_it_may: bool,
+    pub may_be_more: bool,
     /// When to look again at the latest, if that is known.
     pub next_due: Option<Timestamp>,
 }

@@ -155,6 +155,17 @@ pub enum OutboxContent {
     },
 }
 
+impl OutboxContent {
+    /// How many bytes its payload has: the task data, or the message as it was.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Start { task, .. } => task.data.len(),
+            Self::Stowed { body, .. } => body.len(),
+        }
+    }
+}
+
 /// Which entries a dispatcher takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimRequest {
@@ -166,6 +177,9 @@ pub struct ClaimRequest {
     pub lease: Duration,
     /// The most to take; at least 1.
     pub limit: u32,
+    /// No more is taken when what was taken has this many bytes ([`OutboxContent::size`]): how much memory a claim may
+    /// need, but for one message more.
+    pub bytes_limit: usize,
 }
 
 /// Entries taken, and when to look again.

@@ -98,7 +98,13 @@ fn create_with_a_prerequisite(bencher: Bencher<'_, '_>, jobs: u32) {
 #[divan::bench(args = SIZES)]
 fn claim_and_settle_100(bencher: Bencher<'_, '_>, jobs: u32) {
     let store = store_of(jobs);
-    let request = ClaimRequest { owner: ANNE, now: at(1_000_000), lease: Duration::from_secs(1), limit: 100 };
+    let request = ClaimRequest {
+        owner: ANNE,
+        now: at(1_000_000),
+        lease: Duration::from_secs(1),
+        limit: 100,
+        bytes_limit: usize::MAX,
+    };
     bencher.counter(ItemsCount::new(100_u32)).bench_local(|| {
         let entries = now(store.claim(request)).entries;
         // Not published, so that the number of entries stays what it is.
@@ -164,7 +170,13 @@ fn bench_fan(bencher: Bencher<'_, '_>, from: u32, to: u32) {
             for batch in reports.chunks(BATCH as usize) {
                 now(store.record(batch, at(1)));
             }
-            let request = ClaimRequest { owner: ANNE, now: at(1), lease: Duration::ZERO, limit: 2 * FAN };
+            let request = ClaimRequest {
+                owner: ANNE,
+                now: at(1),
+                lease: Duration::ZERO,
+                limit: 2 * FAN,
+                bytes_limit: usize::MAX,
+            };
             assert_eq!(now(store.claim(request)).entries.len(), to as usize);
             store
         });

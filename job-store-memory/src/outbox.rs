@@ -223,9 +223,12 @@ impl Outbox {
             self.make_ready(id);
         }
         let mut taken = Vec::new();
-        while taken.len() < request.limit.max(1) as usize {
+        let mut bytes = 0;
+        while taken.len() < request.limit.max(1) as usize && (taken.is_empty() || bytes < request.bytes_limit)
+        {
             let Some(id) = self.next_ready(now) else { break };
             taken.push(id);
+            bytes += self.entries.get(&id).map_or(0, |entry| entry.content.size());
         }
         let waiting = self.waiting.first().map(|(at, _)| *at);
         let ready = self.ready_by_due.first().map(|(due, _)| *due);

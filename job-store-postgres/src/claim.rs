@@ -60,17 +60,20 @@ impl Step for Claim<'_> {
     const FORM: Form = Form::Statement;
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Claimed, Trouble> {
-        let ClaimRequest { now, limit, .. } = self.request;
-        let limit = limit.max(1) as usize;
+        let now = self.request.now;
+        let limit = self.request.limit.max(1) as usize;
+        let mut bytes = self.request.bytes_limit.max(1);
         loop {
             let wanted = limit - self.claimed.entries.len();
-            let Taken { entries, brought_back, is_all, next_due } = self.take(connection, wanted).await?;
+            let Taken { entries, brought_back, is_all, next_due } =
+                self.take(connection, wanted, bytes).await?;
+            bytes = bytes.saturating_sub(entries.iter().map(|entry| entry.content.size()).sum());
             if let Some(last) = entries.last() {
                 self.turn.set(&last.job.partition);
             }
             self.claimed.next_due = next_due;
             self.claimed.entries.extend(entries);
-            if self.claimed.entries.len() == limit {
+            if self.claimed.entries.len() == limit || bytes == 0 {
                 // Whatever else there is, it is looked at again at once.
                 self.claimed.next_due = Some(now);
                 return Ok(std::mem::take(&mut self.claimed));
@@ -93,7 +96,12 @@ struct Taken {
 }
 
 impl Claim<'_> {
-    async fn take(&mut self, connection: &mut PgConnection, limit: usize) -> Result<Taken, Trouble> {
+    async fn take(
+        &mut self,
+        connection: &mut PgConnection,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Taken, Trouble> {
         let ClaimRequest { owner, now, lease, .. } = self.request;
         let rows = sqlx::query(TAKE)
             .bind(now.as_millis())
@@ -102,6 +110,7 @@ impl Claim<'_> {
             .bind(owner)
             .bind(now.saturating_add(lease).as_millis())
             .bind(&self.taken)
+            .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
             .fetch_all(&mut *connection)
             .await?;
         let mut damaged = Vec::new();
@@ -155,9 +164,9 @@ async fn bring_back(
     Ok(back.rows_affected() > 0)
 }
 
-/// Finds what is due at `$1`, after the partition `$2`, at most `$3` entries, and puts it on lease for `$4` until `$5`. If
-/// those are not as many as wanted, it also says when to look again: the earliest time that an entry waits for which was
-/// taken neither now nor before (`$6`). There is a row even if nothing is due.
+/// Finds what is due at `$1`, after the partition `$2`, at most `$3` entries and no more once these have `$7` bytes, and puts
+/// it on lease for `$4` until `$5`. If those are not as many as wanted, it also says when to look again: the earliest time
+/// that an entry waits for which was taken neither now nor before (`$6`). There is a row even if nothing is due.
 ///
 /// The commit does not wait for the disk, see [`unforced`].
 const TAKE: &str = concat!(
@@ -193,8 +202,18 @@ const TAKE: &str = concat!(
                  FOR UPDATE SKIP LOCKED
              ) locked
          ) o
+     ), with_task AS (
+         SELECT c.*, d.*, coalesce(octet_length(d.task_data), octet_length(c.body), 0) AS size
+         FROM (SELECT * FROM candidate ORDER BY round, turn LIMIT $3) c
+         LEFT JOIN LATERAL (
+             SELECT task_id, api_version, classifier, job_detail.queue AS task_queue, target, correlation_id,
+                 task_data
+             FROM job_detail
+             WHERE NOT c.stowed AND job_detail.job_no = c.id AND job_detail.partition_id = c.partition_id OFFSET 0
+         ) d ON true
      ), chosen AS MATERIALIZED (
-         SELECT * FROM candidate ORDER BY round, turn LIMIT $3
+         SELECT * FROM (SELECT *, sum(size) OVER (ORDER BY round, turn) - size AS before FROM with_task) s
+         WHERE before < $7
      ), leased AS (
          UPDATE outbox SET lease_owner = $4, parked_until = $5 WHERE id = ANY(ARRAY(SELECT id FROM chosen))
      ), other AS (
@@ -226,16 +245,7 @@ const TAKE: &str = concat!(
                   ORDER BY parked_until LIMIT 1)
              ) END AS next_due
      ) look
-     LEFT JOIN (
-         SELECT c.*, d.*
-         FROM chosen c
-         LEFT JOIN LATERAL (
-             SELECT task_id, api_version, classifier, job_detail.queue AS task_queue, target, correlation_id,
-                 task_data
-             FROM job_detail
-             WHERE NOT c.stowed AND job_detail.job_no = c.id AND job_detail.partition_id = c.partition_id OFFSET 0
-         ) d ON true
-     ) e ON true
+     LEFT JOIN chosen e ON true
      ORDER BY e.round, e.turn"
 );
 

@@ -108,29 +108,22 @@ impl Settle<'_> {
 /// Removes the entries `$3` that `$4` has on lease, and marks the jobs of the entries `$1`, where these were first messages, as
 /// started at `$2`.
 ///
-/// Jobs are locked one by one in the order of their keys, and before the outbox, which the gate at the end sees to. The update
-/// finds them by key and not by where they are: a lock may have waited for a change that this statement cannot see, and
-/// then the row is elsewhere.
+/// Jobs are locked one by one in the order of their keys, in which the update visits them, and before the outbox, which the
+/// gate at the end sees to.
 ///
 /// The commit does not wait for the disk, see [`unforced`].
 const REMOVE: &str = concat!(
-    "WITH locked AS MATERIALIZED (
-         SELECT d.partition_id, d.job_id FROM (
-             SELECT detail.* FROM unnest($1::bigint[]) AS k(id)
-             CROSS JOIN LATERAL (
-                 SELECT partition_id, job_id, job_no FROM job_detail WHERE job_no = k.id OFFSET 0
-             ) detail
-             ORDER BY detail.partition_id, detail.job_id
-         ) d
+    "WITH published AS MATERIALIZED (
+         SELECT detail.* FROM unnest($1::bigint[]) AS k(id)
          CROSS JOIN LATERAL (
-             SELECT FROM job
-             WHERE job.partition_id = d.partition_id AND job.job_id = d.job_id AND job.job_no = d.job_no
-               AND start_time IS NULL FOR UPDATE
-         ) j
+             SELECT partition_id, job_id, job_no FROM job_detail WHERE job_no = k.id OFFSET 0
+         ) detail
+         ORDER BY detail.partition_id, detail.job_id
      ), started AS (
-         UPDATE job SET start_time = $2 FROM locked
-         WHERE job.partition_id = locked.partition_id AND job.job_id = locked.job_id
-         RETURNING job_no
+         UPDATE job SET start_time = $2 FROM published p
+         WHERE job.partition_id = p.partition_id AND job.job_id = p.job_id AND job.job_no = p.job_no
+           AND job.start_time IS NULL
+         RETURNING job.job_no
      )
      DELETE FROM outbox WHERE (SELECT count(*) FROM started) IS NOT NULL AND (SELECT ",
     unforced!(),

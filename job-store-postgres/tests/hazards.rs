@@ -66,8 +66,13 @@ async fn a_future_dropped_anywhere_leaves_no_transaction_open_and_nothing_half_d
             let after = format!("after-{name}");
             let created = vec![accept(job(&name)), accept(job_after(&after, &[&name]))];
             let reports: Vec<TaskReport> = vec![complete(&name, ".1"), complete(&name, ".9000*")];
-            let claim =
-                ClaimRequest { owner: Uuid::nil(), now: at(1), lease: Duration::from_secs(1), limit: 3 };
+            let claim = ClaimRequest {
+                owner: Uuid::nil(),
+                now: at(1),
+                lease: Duration::from_secs(1),
+                limit: 3,
+                bytes_limit: usize::MAX,
+            };
             let (create, record) = (store.create(created, at(1)), store.record(&reports, at(1)));
             let whole = async {
                 create.await.expect("create");

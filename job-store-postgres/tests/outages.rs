@@ -71,7 +71,9 @@ async fn writes_fail_and_reads_answer(store: &PostgresStore, cause: &str) {
 }
 
 async fn claim(store: &PostgresStore) -> Result<Claimed, Error> {
-    store.claim(ClaimRequest { owner: ANNE, now: at(3), lease: LEASE, limit: 1 }).await
+    store
+        .claim(ClaimRequest { owner: ANNE, now: at(3), lease: LEASE, limit: 1, bytes_limit: usize::MAX })
+        .await
 }
 
 async fn everything_works(store: &PostgresStore) {

@@ -125,6 +125,7 @@ async fn a_dispatcher_that_dies_before_it_settles_is_followed_by_the_same_messag
         now: bench.service.now(),
         lease: Duration::from_secs(30),
         limit: 10,
+        bytes_limit: usize::MAX,
     };
     let lost = store.claim(claim).await.unwrap();
     assert_eq!(lost.entries.len(), 1);

@@ -312,7 +312,13 @@ impl World {
 
     /// Takes everything that may be taken, so that the two stores' entries can be told apart by what they hold.
     async fn claim(&mut self, a: &dyn JobStore, b: &dyn JobStore, owner: LeaseOwner) -> Result<(), String> {
-        let request = ClaimRequest { owner, now: self.now, lease: Duration::from_secs(2), limit: 10_000 };
+        let request = ClaimRequest {
+            owner,
+            now: self.now,
+            lease: Duration::from_secs(2),
+            limit: 10_000,
+            bytes_limit: usize::MAX,
+        };
         let in_a = by_content(answer(a.claim(request).await)?.entries);
         let in_b = by_content(answer(b.claim(request).await)?.entries);
         let contents = |entries: &[(JobKey, String, u64)]| {

@@ -204,7 +204,10 @@ pub async fn bring_to(store: &dyn JobStore, id: &str, status: JobStatus, now: i6
 
 /// A claim by somebody.
 pub async fn claim_as(store: &dyn JobStore, owner: LeaseOwner, now: i64, limit: u32) -> Claimed {
-    store.claim(ClaimRequest { owner, now: at(now), lease: LEASE, limit }).await.expect("claim")
+    store
+        .claim(ClaimRequest { owner, now: at(now), lease: LEASE, limit, bytes_limit: usize::MAX })
+        .await
+        .expect("claim")
 }
 
 /// Anne takes whatever she may.

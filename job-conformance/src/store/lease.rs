@@ -37,7 +37,7 @@ pub async fn an_ended_lease_gives_the_entry_back(store: &dyn JobStore) {
 pub async fn the_claim_says_how_long_the_lease_is(store: &dyn JobStore) {
     create_plain(store, &["j"], 1).await;
     let lease = Duration::from_secs(3_600);
-    let request = ClaimRequest { owner: ANNE, now: at(1), lease, limit: 1 };
+    let request = ClaimRequest { owner: ANNE, now: at(1), lease, limit: 1, bytes_limit: usize::MAX };
     assert_eq!(store.claim(request).await.unwrap().entries.len(), 1);
     assert_eq!(claim_as(store, BERT, 3_600_000, 10).await.entries, []);
     assert_eq!(claim_as(store, BERT, 3_600_001, 10).await.entries.len(), 1);
@@ -47,7 +47,13 @@ pub async fn the_claim_says_how_long_the_lease_is(store: &dyn JobStore) {
 pub async fn a_lease_of_no_time_is_taken_once_by_each_claim(store: &dyn JobStore) {
     create(store, [job("i"), job("j"), job_in("q", "j")], 1).await;
     for _ in 0..2 {
-        let request = ClaimRequest { owner: ANNE, now: at(1), lease: Duration::ZERO, limit: 10 };
+        let request = ClaimRequest {
+            owner: ANNE,
+            now: at(1),
+            lease: Duration::ZERO,
+            limit: 10,
+            bytes_limit: usize::MAX,
+        };
         let mut ids = ids_of(&store.claim(request).await.unwrap().entries);
         ids.sort();
         assert_eq!(ids, ["i", "j", "j"]);

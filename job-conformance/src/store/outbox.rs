@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use job_core::DispatchProblem;
-use job_core::store::{Action, JobStore, OutboxContent, Settled};
+use job_core::store::{Action, ClaimRequest, JobStore, OutboxContent, Settled, StowOutcome, StowedMessage};
 
 use super::fixture::{
-    ANNE, BERT, accept, apply, assert_wakes, at, claim, claim_as, claim_ids, claim_one, create, create_plain,
-    dispatch, finish, ids_of, job, job_after, job_in, key, read, settle, task_id,
+    ANNE, BERT, LEASE, accept, apply, assert_wakes, at, claim, claim_as, claim_ids, claim_one, create,
+    create_plain, dispatch, finish, ids_of, job, job_after, job_in, key, message, read, settle, task_id,
 };
 
 fn failed(retry_at: i64, reason: &str) -> Settled {
@@ -42,6 +43,35 @@ pub async fn a_claim_takes_no_more_than_its_limit(store: &dyn JobStore) {
     assert_eq!(first.entries.len(), 2);
     assert_wakes(first.next_due, 9);
     assert_eq!(claim_as(store, ANNE, 9, 2).await.entries.len(), 1);
+}
+
+/// A claim takes no more when it has enough bytes, of whatever partition and kind, and says that there is more; one message
+/// larger than that is taken alone.
+pub async fn a_claim_takes_no_more_than_its_bytes(store: &dyn JobStore) {
+    let sized = |partition, id, size| {
+        let mut job = job_in(partition, id);
+        job.task.data = Bytes::from(vec![7; size]);
+        job
+    };
+    create(store, [sized("p", "a", 100), sized("q", "b", 100), sized("p", "c", 5_000)], 1).await;
+    create(store, [sized("p", "stowed", 0), sized("p", "empty", 0), sized("p", "last", 50)], 2).await;
+    apply(store, "stowed", Action::Pause, 2).await;
+    let kept = StowedMessage { body: Bytes::from(vec![7; 70]), ..message("stowed", "") };
+    assert_eq!(store.stow(vec![kept], at(2)).await.unwrap(), [StowOutcome::Stowed]);
+    apply(store, "stowed", Action::Resume, 2).await;
+    let mut sizes = Vec::new();
+    loop {
+        let request = ClaimRequest { owner: ANNE, now: at(3), lease: LEASE, limit: 9, bytes_limit: 150 };
+        let claimed = store.claim(request).await.unwrap();
+        let mut batch: Vec<_> = claimed.entries.iter().map(|entry| entry.content.size()).collect();
+        batch.sort_unstable();
+        sizes.push(batch);
+        if sizes.iter().flatten().count() == 7 {
+            break;
+        }
+        assert_wakes(claimed.next_due, 3);
+    }
+    assert_eq!(sizes, [[100, 100].as_slice(), &[5_000], &[0, 0, 50, 70]]);
 }
 
 /// Every entry has an id of its own, never used again.

@@ -216,6 +216,7 @@ macro_rules! store_suite {
                 an_empty_outbox_gives_nothing
                 a_first_message_carries_the_task
                 a_claim_takes_no_more_than_its_limit
+                a_claim_takes_no_more_than_its_bytes
                 entries_have_ids_of_their_own
                 the_earliest_due_come_first
                 a_busy_partition_does_not_keep_out_a_quiet_one

@@ -68,7 +68,13 @@ fn body(job_type: &str, parameters: &str) -> String {
 async fn task_data(server: &Server) -> Value {
     let owner = job_core::IdSource::next(&job_core::RandomIds);
     let now = SystemClock::new().now();
-    let request = ClaimRequest { owner, now, lease: std::time::Duration::from_secs(9), limit: 9 };
+    let request = ClaimRequest {
+        owner,
+        now,
+        lease: std::time::Duration::from_secs(9),
+        limit: 9,
+        bytes_limit: usize::MAX,
+    };
     let mut claimed = server.store.claim(request).await.unwrap().entries;
     assert_eq!(claimed.len(), 1);
     match claimed.remove(0).content {

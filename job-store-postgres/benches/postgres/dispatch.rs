@@ -47,7 +47,13 @@ async fn dispatch(store: Arc<dyn JobStore>, count: usize) -> Vec<u64> {
     let mut idle = 0;
     while idle < 3 && taken.len() < count {
         let now = at(1_000_000);
-        let request = ClaimRequest { owner, now, lease: Duration::from_secs(30), limit: 1_000 };
+        let request = ClaimRequest {
+            owner,
+            now,
+            lease: Duration::from_secs(30),
+            limit: 1_000,
+            bytes_limit: usize::MAX,
+        };
         let entries = store.claim(request).await.expect("claim").entries;
         idle = if entries.is_empty() { idle + 1 } else { 0 };
         taken.extend(entries.iter().map(|entry| entry.id));

@@ -44,8 +44,13 @@ async fn drain(store: &dyn JobStore, expected: usize) -> f64 {
     let work = async {
         let mut done = 0;
         while done < expected {
-            let request =
-                ClaimRequest { owner, now: at(1_000), lease: Duration::from_secs(30), limit: 1_000 };
+            let request = ClaimRequest {
+                owner,
+                now: at(1_000),
+                lease: Duration::from_secs(30),
+                limit: 1_000,
+                bytes_limit: usize::MAX,
+            };
             let entries = store.claim(request).await.expect("claim").entries;
             assert!(!entries.is_empty(), "{done} of {expected} done and nothing due");
             let keys: Vec<JobKey> = entries.iter().map(|entry| entry.job.clone()).collect();

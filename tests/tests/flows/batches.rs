@@ -91,7 +91,11 @@ pub async fn two_servers_share_the_work(backends: &Backends) {
     for job in &jobs {
         assert_eq!((job.status, job.percentage.hundredths()), (JobStatus::Completed, 10_000), "{job:#?}");
     }
-    assert!(jobs[1].start_time >= jobs[0].finish_time && jobs[2].start_time >= jobs[1].finish_time);
+    for (before, after) in [(&jobs[0], &jobs[1]), (&jobs[1], &jobs[2])] {
+        // Each server has a clock of its own, and the last digit of two clocks may differ.
+        let started = after.start_time.unwrap().saturating_add(Duration::from_millis(1));
+        assert!(started >= before.finish_time.unwrap(), "{before:#?}\n{after:#?}");
+    }
     let tracked = beside.tracked().unwrap();
     assert!(beside.stop().await);
     let counts = scenario.stop_and_verify(&["p", "q"]).await;

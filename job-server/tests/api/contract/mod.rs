@@ -146,6 +146,7 @@ impl Run<'_> {
             now: SystemClock::new().now(),
             lease: Duration::ZERO,
             limit: 1_000,
+            bytes_limit: usize::MAX,
         };
         let claimed = self.server.store.claim(claim).await.unwrap();
         let here = claimed.entries.iter().map(|entry| &entry.job);
