@@ -44,7 +44,7 @@ pub struct DispatcherSettings {
 impl Default for DispatcherSettings {
     fn default() -> Self {
         Self {
-            batch_size: 1_000,
+            batch_size: 2_000,
             batch_bytes: 16 * 1024 * 1024,
             lease: Duration::from_secs(30),
             poll_interval: Duration::from_millis(500),

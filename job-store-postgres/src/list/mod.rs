@@ -17,7 +17,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 
 use order::Place;
-use page::Way;
+use page::{Part, Way};
 
 use crate::job_rows::Locked;
 use crate::options::ListingEffort;
@@ -38,28 +38,68 @@ impl Step for List<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<JobPage, Trouble> {
         let (query, ListingEffort { few, walked }) = (self.query, self.effort);
+        let sort = &query.sort.field;
         let mut narrowings = narrowing::narrowings(&query.selection);
         narrowings.retain(|narrowing| !page::is_walked_along(query, narrowing));
         let narrowest = narrowing::narrowest(connection, query.partition.as_str(), narrowings, few).await?;
-        match narrowest {
-            None => self.read(connection, Way::Walk { candidates: i64::MAX }).await,
+        match (narrowest, sort) {
+            (None, SortField::Label(key)) => self.read_by_label(connection, key).await,
+            (None, _) => self.read(connection, Way::Walk { candidates: i64::MAX }).await,
             // An order by label is in two parts, of which the second must not begin before the first has ended.
-            Some((narrowing, count)) if count <= few || matches!(query.sort.field, SortField::Label(_)) => {
+            (Some((narrowing, count)), _) if count <= few || matches!(sort, SortField::Label(_)) => {
                 self.read(connection, Way::Gather(&narrowing)).await
             }
-            Some((narrowing, _)) => {
-                let page = self.read(connection, Way::Walk { candidates: walked }).await?;
-                // A page that is full is right, however few candidates it took.
-                if page.next.is_some() {
-                    return Ok(page);
-                }
-                self.read(connection, Way::Gather(&narrowing)).await
+            (Some((narrowing, _)), SortField::CreateTime) => {
+                let first = Way::First { narrowing: &narrowing, of: few.saturating_mul(6) };
+                let short = Way::Walk { candidates: walked / 10 };
+                let ways = [short, first, Way::Walk { candidates: walked }, Way::Gather(&narrowing)];
+                self.read_until_full(connection, &ways).await
+            }
+            (Some((narrowing, _)), _) => {
+                let ways = [Way::Walk { candidates: walked }, Way::Gather(&narrowing)];
+                self.read_until_full(connection, &ways).await
             }
         }
     }
 }
 
 impl List<'_> {
+    /// A page that is full is right, however few candidates it took. The last way is right in any case.
+    async fn read_until_full(
+        &self,
+        connection: &mut PgConnection,
+        ways: &[Way<'_>],
+    ) -> Result<JobPage, Trouble> {
+        let mut page = JobPage::default();
+        for way in ways {
+            page = self.read(connection, *way).await?;
+            if page.next.is_some() {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    /// Those that have the label and those that lack it are found in ways of their own. When hardly any lacks it, the walk to
+    /// these leads past all others: counting tells so sooner, and then where they are.
+    async fn read_by_label(&self, connection: &mut PgConnection, key: &str) -> Result<JobPage, Trouble> {
+        let (first, other) = page::parts(self.query);
+        let way = match first {
+            Part::Having => Way::Having,
+            Part::Lacking => Way::Lacking { candidates: self.effort.walked },
+        };
+        let page = self.read(connection, way).await?;
+        if page.next.is_some() || (first, other) == (Part::Having, None) {
+            return Ok(page);
+        }
+        let way = match (lacking(connection, &self.query.partition, key).await?, other) {
+            (0, Some(_)) => Way::Having,
+            (few, _) if few <= self.effort.few => Way::FewLacking,
+            _ => Way::Walk { candidates: i64::MAX },
+        };
+        self.read(connection, way).await
+    }
+
     async fn read(&self, connection: &mut PgConnection, way: Way<'_>) -> Result<JobPage, Trouble> {
         let mut query = self.query.clone();
         let mut after = query.after.as_ref().map(|cursor| Place::of_cursor(&query.sort.field, cursor));
@@ -86,6 +126,22 @@ impl List<'_> {
         let next = if is_last { None } else { jobs.last().map(|job| self.query.sort.cursor(job)) };
         Ok(JobPage { jobs, next })
     }
+}
+
+/// How many jobs of the partition lack this label, or have it without a value.
+async fn lacking(
+    connection: &mut PgConnection,
+    partition: &PartitionId,
+    key: &str,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM job_detail WHERE partition_id = $1)
+             - (SELECT count(*) FROM job_label WHERE partition_id = $1 AND label_key = $2 AND value_key < '\\xff')",
+    )
+    .bind(partition.as_str())
+    .bind(key.replace('\0', ""))
+    .fetch_one(connection)
+    .await
 }
 
 /// One more row than the limit of the query, if there is one, in the order of the listing.

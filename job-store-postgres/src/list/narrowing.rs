@@ -69,7 +69,7 @@ fn of_filter(filter: &Filter) -> Option<Narrowing> {
 }
 
 impl Narrowing {
-    /// Appends a query of the candidates' (`job_no`, `job_id`).
+    /// Appends a query of the candidates' (`job_no`, `job_id`, `create_time`).
     pub(super) fn push(&self, sql: &mut QueryBuilder<Postgres>, partition: &str) {
         let table = match self {
             Self::IdPrefix(_) | Self::Ids(_) | Self::Statuses(_) => "job",
@@ -78,7 +78,7 @@ impl Narrowing {
         };
         // A job may have several of the labels.
         let distinct = if matches!(self, Self::LabelKeys(keys) if keys.len() > 1) { "DISTINCT " } else { "" };
-        sql.push("SELECT ").push(distinct).push("job_no, job_id FROM ").push(table);
+        sql.push("SELECT ").push(distinct).push("job_no, job_id, create_time FROM ").push(table);
         sql.push(" WHERE partition_id = ").push_bind(partition.to_owned());
         match self {
             Self::IdPrefix(prefix) => conditions::push_prefix_if_any(sql, "job_id", prefix),

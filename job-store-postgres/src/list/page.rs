@@ -1,7 +1,7 @@
 //! The statement that finds a page: candidates in the order of an index, those that are not selected left out, and no
 //! more read than the page needs.
 
-use job_core::query::{Filter, JobQuery, Selection, SortField, TextKey, TextTest};
+use job_core::query::{Filter, JobQuery, Selection, SortDirection, SortField, SortValue, TextKey, TextTest};
 use sqlx::{Postgres, QueryBuilder};
 
 use super::conditions::{self, Needs};
@@ -16,6 +16,34 @@ pub(super) enum Way<'a> {
     Walk { candidates: i64 },
     /// A few, then sorted.
     Gather(&'a Narrowing),
+    /// If there are no more than so many candidates, those that come first by creation, and no more of them than a page has:
+    /// sorted before anything is looked up.
+    First { narrowing: &'a Narrowing, of: i64 },
+    /// In the order of a label: only those that have it.
+    Having,
+    /// In the order of a label: only those that lack it, of at most so many jobs.
+    Lacking { candidates: i64 },
+    /// In the order of a label: all, of which those that lack it are looked for where there are more jobs than such labels.
+    FewLacking,
+}
+
+/// An order by label is in two parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Having,
+    Lacking,
+}
+
+/// The parts that a listing by label has before it, in their order. Those that lack the label come last, in a descending
+/// listing first.
+pub(super) fn parts(query: &JobQuery) -> (Part, Option<Part>) {
+    let is_among_lacking = query.after.as_ref().map(|cursor| cursor.value == SortValue::Null);
+    match (query.sort.direction, is_among_lacking) {
+        (SortDirection::Ascending, None | Some(false)) => (Part::Having, Some(Part::Lacking)),
+        (SortDirection::Ascending, Some(true)) => (Part::Lacking, None),
+        (SortDirection::Descending, None | Some(true)) => (Part::Lacking, Some(Part::Having)),
+        (SortDirection::Descending, Some(false)) => (Part::Having, None),
+    }
 }
 
 /// What a walk along the order of the listing uses by itself; the rest of what narrows the selection may do better.
@@ -39,12 +67,14 @@ pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &JobQuery, after: Op
         after,
         needs: conditions::needs(&query.selection),
         candidates: match way {
-            Way::Walk { candidates } => candidates,
-            Way::Gather(_) => i64::MAX,
+            Way::Walk { candidates } | Way::Lacking { candidates } => candidates,
+            Way::Gather(_) | Way::First { .. } | Way::Having | Way::FewLacking => i64::MAX,
         },
     };
-    if let Way::Gather(narrowing) = way {
-        return page.push_gathered(sql, narrowing);
+    match way {
+        Way::Gather(narrowing) => return page.push_gathered(sql, narrowing),
+        Way::First { narrowing, of } => return page.push_first(sql, narrowing, of),
+        Way::Walk { .. } | Way::Having | Way::Lacking { .. } | Way::FewLacking => {}
     }
     match (&query.sort.field, page.order.shape) {
         (SortField::CreateTime, _) => match lanes(&query.selection) {
@@ -52,7 +82,7 @@ pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &JobQuery, after: Op
             Some(lanes) if page.candidates == i64::MAX || lanes.count() == 1 => page.push_lanes(sql, &lanes),
             _ => page.push_walk(sql),
         },
-        (SortField::Label(key), _) => page.push_label(sql, key),
+        (SortField::Label(key), _) => page.push_label(sql, key, way),
         (_, Shape::Walk) => page.push_walk(sql),
         (_, Shape::Groups(_)) => {
             page.push_groups(sql, None);
@@ -335,13 +365,52 @@ impl Page<'_> {
         self.push_limit(sql);
     }
 
+    /// The candidates sorted by creation, and as many looked up as a page has.
+    fn push_first(&self, sql: &mut QueryBuilder<Postgres>, narrowing: &Narrowing, of: i64) {
+        sql.push("SELECT g.job_id, g.value, g.within, 0 AS part FROM (WITH candidate AS MATERIALIZED (");
+        narrowing.push(sql, self.query.partition.as_str());
+        sql.push(" LIMIT ").push_bind(of + 1);
+        sql.push(") SELECT job_no, job_id, create_time AS value, 0::bigint AS within FROM candidate");
+        sql.push(" WHERE (SELECT count(*) FROM candidate) <= ").push_bind(of);
+        if let Some(after) = self.after {
+            sql.push(" AND (create_time").push(self.direction.behind);
+            self.push_group_bound(sql, &after.bound);
+            sql.push(" OR create_time = ");
+            self.push_group_bound(sql, &after.bound);
+            sql.push(" AND job_id > ").push_bind(after.job.clone()).push(")");
+        }
+        self.push_order(sql);
+        sql.push(" LIMIT ").push_bind(self.limit() + i64::from(self.query.offset)).push(") g");
+        self.push_selected(sql, self.needs);
+        self.push_order(sql);
+        self.push_limit(sql);
+    }
+
+    /// The jobs without a label. Were there no such jobs of a time, there would be as many labels of that time as jobs, which
+    /// indexes alone tell.
+    fn push_few_lacking(&self, sql: &mut QueryBuilder<Postgres>, key: &str) {
+        let key = key.replace('\0', "");
+        sql.push("SELECT l.* FROM (SELECT create_time FROM (SELECT create_time, 1 AS job FROM ");
+        self.push_table(sql, Table::Detail);
+        sql.push(" UNION ALL SELECT create_time, -1 FROM ");
+        self.push_table(sql, Table::Label);
+        sql.push(" AND label_key = ").push_bind(key.clone()).push(" AND value_key < '\\xff') counted");
+        sql.push(
+            " GROUP BY create_time HAVING sum(job) > 0) t CROSS JOIN LATERAL (SELECT job_no, job_id FROM ",
+        );
+        self.push_table(sql, Table::Detail);
+        sql.push(" AND create_time = t.create_time AND (labels ->> ").push_bind(key);
+        sql.push(") IS NULL OFFSET 0) l WHERE true");
+    }
+
     /// Jobs with the label, and before or behind them those without.
-    fn push_label(&self, sql: &mut QueryBuilder<Postgres>, key: &str) {
+    fn push_label(&self, sql: &mut QueryBuilder<Postgres>, key: &str, way: Way<'_>) {
         let is_ascending = self.direction.first == "min";
         let is_among_absent =
             matches!(self.after, Some(Place { bound: Bound::Text { group, .. }, .. }) if group == ABSENT);
-        let with = !(is_among_absent && is_ascending);
-        let without = self.after.is_none() || is_among_absent || is_ascending;
+        let with = !(is_among_absent && is_ascending || matches!(way, Way::Lacking { .. }));
+        let without =
+            (self.after.is_none() || is_among_absent || is_ascending) && !matches!(way, Way::Having);
         let push_with = |sql: &mut QueryBuilder<Postgres>| {
             // A place among those without the label is before all that have it.
             let page = Page { after: self.after.filter(|_| !is_among_absent), ..*self };
@@ -352,8 +421,13 @@ impl Page<'_> {
         let push_without = |sql: &mut QueryBuilder<Postgres>| {
             sql.push("(SELECT g.job_id, '\\xff'::bytea AS value, ''::bytea AS within, ");
             sql.push(if is_ascending { "1" } else { "-1" });
-            sql.push(" AS part FROM (SELECT job_no, job_id FROM ");
-            self.push_table(sql, Table::Job);
+            sql.push(" AS part FROM (");
+            if let Way::FewLacking = way {
+                self.push_few_lacking(sql, key);
+            } else {
+                sql.push("SELECT job_no, job_id FROM ");
+                self.push_table(sql, Table::Job);
+            }
             if let Some(after) = self.after.filter(|_| is_among_absent) {
                 sql.push(" AND job_id > ").push_bind(after.job.clone());
             }
