@@ -9,7 +9,7 @@ use job_core::store::{Action, ActionOutcome, BulkOutcome};
 use job_core::{Event, JobId, JobKey, PartitionId, Result, Timestamp, Transition};
 use sqlx::PgConnection;
 
-use crate::job_rows::{self, DamagedRow, JobRow, Lock, Locked};
+use crate::job_rows::{self, DamagedRow, JobRow, JobRows, Lock};
 use crate::list;
 use crate::removal::{self, Leaving};
 use crate::step::{Form, Step, Trouble};
@@ -31,7 +31,7 @@ impl Step for Act<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<ActionOutcome, Trouble> {
         let keys = BTreeSet::from([self.job.clone()]);
-        let jobs = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let jobs = job_rows::read(connection, &keys, Lock::InOrder).await?;
         let Acted { outcomes, damaged } = apply(connection, jobs, self.action, self.now).await?;
         if let Some(row) = damaged.into_iter().next() {
             return Err(row.error.into());
@@ -69,7 +69,7 @@ impl Step for ActOnSelected<'_> {
         let next = if is_last { None } else { ids.last().cloned() };
         let keys: BTreeSet<JobKey> =
             ids.into_iter().map(|id| JobKey::new(self.partition.clone(), id)).collect();
-        let mut jobs = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let mut jobs = job_rows::read(connection, &keys, Lock::InOrder).await?;
         // A job may have changed between the look and the lock; what it is now decides.
         let selected = list::still_selected(connection, self.partition, self.selection, &jobs).await?;
         jobs.rows.retain(|row| selected.contains(&row.job_no));
@@ -99,7 +99,7 @@ impl Acted {
 /// Applies `action` to locked jobs.
 pub(crate) async fn apply(
     connection: &mut PgConnection,
-    jobs: Locked,
+    jobs: JobRows,
     action: Action,
     now: Timestamp,
 ) -> Result<Acted, Trouble> {
@@ -113,13 +113,13 @@ pub(crate) async fn apply(
         Action::Pause => |_| Event::Pause,
         Action::Resume => |state| Event::Resume { dispatched: state.is_dispatched() },
     };
-    let Locked { mut rows, damaged } = jobs;
+    let JobRows { mut rows, damaged } = jobs;
     let outcomes = change(connection, &mut rows, event, now).await?;
     Ok(Acted { outcomes, damaged })
 }
 
 /// A job need not make sense to be removed.
-async fn delete(connection: &mut PgConnection, jobs: &Locked) -> Result<Acted, Trouble> {
+async fn delete(connection: &mut PgConnection, jobs: &JobRows) -> Result<Acted, Trouble> {
     let readable = jobs.rows.iter().map(Leaving::from);
     let leaving: Vec<Leaving<'_>> = readable.chain(jobs.damaged.iter().map(Leaving::from)).collect();
     removal::remove(connection, &leaving).await?;

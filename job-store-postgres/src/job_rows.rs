@@ -112,14 +112,14 @@ impl DamagedRow {
     }
 }
 
-/// Jobs that are locked.
+/// Jobs as they are stored.
 #[derive(Debug, Default)]
-pub(crate) struct Locked {
+pub(crate) struct JobRows {
     pub(crate) rows: Vec<JobRow>,
     pub(crate) damaged: Vec<DamagedRow>,
 }
 
-impl Locked {
+impl JobRows {
     /// The rows that can be read: one that cannot keeps none of them from going on.
     pub(crate) fn readable(self) -> Vec<JobRow> {
         self.damaged.iter().for_each(DamagedRow::passed_over);
@@ -128,13 +128,13 @@ impl Locked {
 }
 
 /// Reads the jobs that exist among `keys`, locked unless `lock` says otherwise.
-pub(crate) async fn lock(
+pub(crate) async fn read(
     connection: &mut PgConnection,
     keys: &BTreeSet<JobKey>,
     lock: Lock,
-) -> Result<Locked, Trouble> {
+) -> Result<JobRows, Trouble> {
     if keys.is_empty() {
-        return Ok(Locked::default());
+        return Ok(JobRows::default());
     }
     let ordered: Vec<&JobKey> = keys.iter().collect();
     let partitions: Vec<&str> = ordered.iter().map(|key| key.partition.as_str()).collect();
@@ -145,7 +145,7 @@ pub(crate) async fn lock(
         Lock::OutOfOrder => read_jobs!("FOR UPDATE NOWAIT"),
     };
     let rows = sqlx::query(sql).bind(partitions).bind(ids).fetch_all(connection).await?;
-    let mut locked = Locked { rows: Vec::with_capacity(rows.len()), damaged: Vec::new() };
+    let mut locked = JobRows { rows: Vec::with_capacity(rows.len()), damaged: Vec::new() };
     for row in &rows {
         let place: i64 = row.try_get(0)?;
         let key = ordered[place as usize - 1];

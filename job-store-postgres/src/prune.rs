@@ -22,7 +22,7 @@ impl Step for Prune<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<u64, Trouble> {
         let keys = self.candidates(connection).await?;
-        let locked = job_rows::lock(connection, &keys, Lock::InOrder).await?.readable();
+        let locked = job_rows::read(connection, &keys, Lock::InOrder).await?.readable();
         // A failed job may have been healed, or the id taken by a new job, between the look and the lock.
         let goes = |row: &&JobRow| {
             self.statuses().contains(&row.state.status)

@@ -30,7 +30,7 @@ impl Step for Redispatch<'_> {
         visited.truncate(limit);
         let next = if is_last { None } else { visited.last().cloned() };
         let keys: BTreeSet<JobKey> = visited.into_iter().collect();
-        let jobs = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let jobs = job_rows::read(connection, &keys, Lock::InOrder).await?;
         let acted = actions::apply(connection, jobs, Action::Redispatch, self.now).await?;
         Ok(RedispatchStep { redispatched: acted.passing_over_damaged(), next })
     }

@@ -7,7 +7,7 @@ use job_core::store::{StowOutcome, StowedMessage};
 use job_core::{Error, ErrorKind, JobKey, Result, Timestamp};
 use sqlx::PgConnection;
 
-use crate::job_rows::{self, JobRow, Lock, Locked};
+use crate::job_rows::{self, JobRow, JobRows, Lock};
 use crate::step::{Form, Step, Trouble};
 
 pub(crate) struct Stow<'a> {
@@ -25,8 +25,8 @@ impl Step for Stow<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<StowOutcome>, Trouble> {
         let keys: BTreeSet<JobKey> = self.messages.iter().map(|message| message.job.clone()).collect();
-        // Locked, so that no job is resumed between the look at its status and the entry.
-        let Locked { rows, damaged } = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        // JobRows, so that no job is resumed between the look at its status and the entry.
+        let JobRows { rows, damaged } = job_rows::read(connection, &keys, Lock::InOrder).await?;
         let rows: HashMap<&JobKey, &JobRow> = rows.iter().map(|row| (&row.key, row)).collect();
         let damaged: HashMap<&JobKey, &Error> = damaged.iter().map(|row| (&row.key, &row.error)).collect();
         let live = |message: &StowedMessage| {

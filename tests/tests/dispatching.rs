@@ -176,6 +176,40 @@ async fn many_dispatchers_publish_each_message_once() {
     assert_eq!(bench.queue.depth("w-in").await.unwrap(), Some(5_000));
 }
 
+/// However many large messages are due, only so many are in memory at once; and for the others nobody waits.
+#[tokio::test]
+async fn a_batch_that_has_bytes_enough_is_followed_by_the_next_at_once() {
+    let service = JobService::new(Arc::new(MemoryStore::new()));
+    let large = |i: usize| {
+        let mut job = job(&format!("j{i}"));
+        job.task.data = vec![7; 400].into();
+        job
+    };
+    service.create_all((0..20).map(large).collect()).await.unwrap();
+    let queue = Arc::new(MemoryQueue::new());
+    let dispatcher = || {
+        let settings = DispatcherSettings {
+            batch_bytes: 1_000,
+            poll_interval: Duration::from_secs(3_600),
+            ..DispatcherSettings::default()
+        };
+        let clock = Arc::new(SystemClock::new());
+        let store = Arc::clone(service.store());
+        Dispatcher::new(store, Arc::clone(&queue) as _, clock, Signals::default(), RandomIds.next(), settings)
+    };
+    let step = dispatcher().dispatch_due().await.unwrap();
+    assert_eq!((step.taken, step.may_be_more), (3, true));
+    let shutdown = Shutdown::new();
+    let running = shutdown.spawn(dispatcher().run(shutdown.clone()));
+    let mut consumer = queue.consume("w-in", ConsumeOptions { prefetch: 100 }).await.unwrap();
+    for _ in 0..20 {
+        consumer.next().await.unwrap().ack().await.unwrap();
+    }
+    shutdown.stop();
+    running.await.unwrap();
+    assert_eq!(dispatcher().dispatch_due().await.unwrap().taken, 0);
+}
+
 /// The next batch is taken while one is published: neither may be left behind when a call of the store fails.
 #[tokio::test]
 async fn full_batches_behind_a_store_that_fails_are_all_published() {

@@ -31,6 +31,8 @@ use std::sync::Arc;
 
 use job_core::store::JobStore;
 
+pub use forwarding::{Call, ForwardingStore, StoreHook};
+
 pub mod actions;
 pub mod bulk;
 pub mod concurrency;
@@ -41,6 +43,7 @@ pub mod dependencies;
 pub mod failures;
 pub mod filter;
 pub mod fixture;
+mod forwarding;
 pub mod identity;
 pub mod invariants;
 pub mod isolation;

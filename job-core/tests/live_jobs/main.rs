@@ -16,7 +16,7 @@ use job_core::{
 };
 use tokio::sync::Semaphore;
 
-use store::WatchedStore;
+use store::{Watch, WatchedStore};
 
 struct Rig {
     service: JobService,
@@ -31,7 +31,7 @@ impl Rig {
 
     fn with_permits(max: u64, permits: usize) -> Self {
         let (store, clock) =
-            (WatchedStore::with_permits(permits), ManualClock::new(Timestamp::from_millis(1_000)));
+            (Watch::store_with_permits(permits), ManualClock::new(Timestamp::from_millis(1_000)));
         let service = JobService::new(Arc::clone(&store) as _)
             .with_clock(Arc::new(clock.clone()))
             .with_live_jobs_max(max);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use job_server::{Config, Limits};
 
 use crate::client::{Answer, Connection, raw, request, soon};
-use crate::hooked_store::HookedStore;
+use crate::hooked_store::Hooks;
 use crate::server::{BODY, JSON, Server};
 
 async fn limited(limits: Limits) -> Server {
@@ -144,7 +144,7 @@ async fn requests_aborted_anywhere_leave_the_server_well() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_does_not_cut_off_the_store() {
-    let store = HookedStore::new();
+    let store = Hooks::store();
     let server = Server::with(Config::default(), Arc::clone(&store)).await;
     let mut connection = Connection::open(server.address).await;
     connection.send(get("held")).await;
@@ -157,7 +157,7 @@ async fn a_client_that_goes_away_does_not_cut_off_the_store() {
 
 #[tokio::test]
 async fn a_request_that_takes_too_long_is_answered_and_goes_on() {
-    let store = HookedStore::new();
+    let store = Hooks::store();
     let limits = Limits { handler_time: Duration::from_millis(50), ..Limits::default() };
     let server = Server::with(Config { limits, ..Config::default() }, Arc::clone(&store)).await;
     let answer = raw(
@@ -173,7 +173,7 @@ async fn a_request_that_takes_too_long_is_answered_and_goes_on() {
 
 #[tokio::test]
 async fn an_action_on_many_jobs_that_gets_stuck_is_answered_and_goes_on() {
-    let store = HookedStore::new();
+    let store = Hooks::store();
     let limits = Limits { handler_time: Duration::from_millis(500), ..Limits::default() };
     let config = Config { limits, cancel_batch: 1, ..Config::default() };
     let server = Server::with(config, Arc::clone(&store)).await;
@@ -202,7 +202,7 @@ async fn an_action_on_many_jobs_that_gets_stuck_is_answered_and_goes_on() {
 
 #[tokio::test]
 async fn too_many_requests_at_once_are_told_to_come_back() {
-    let store = HookedStore::new();
+    let store = Hooks::store();
     let limits = Limits { requests_max: 2, waits_max: 1, ..Limits::default() };
     let server = Server::with(Config { limits, ..Config::default() }, Arc::clone(&store)).await;
     let mut held = Vec::new();
@@ -266,7 +266,7 @@ async fn bodies_share_a_bounded_memory() {
 
 #[tokio::test]
 async fn a_store_that_is_down_is_a_503_without_its_secrets() {
-    let server = Server::with(Config::default(), HookedStore::new()).await;
+    let server = Server::with(Config::default(), Hooks::store()).await;
     let answer = server.get_job("down").await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     assert_eq!(answer.message(), "the store cannot be reached");
@@ -274,7 +274,7 @@ async fn a_store_that_is_down_is_a_503_without_its_secrets() {
 
 #[tokio::test]
 async fn a_panic_fails_its_own_request_only() {
-    let server = Server::with(Config::default(), HookedStore::new()).await;
+    let server = Server::with(Config::default(), Hooks::store()).await;
     let mut connection = Connection::open(server.address).await;
     connection.send(get("broken")).await;
     let answer = connection.answer(false).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use job_server::Config;
 
 use crate::client::{Connection, soon};
-use crate::hooked_store::HookedStore;
+use crate::hooked_store::Hooks;
 use crate::server::Server;
 
 fn get(id: &str) -> String {
@@ -14,7 +14,7 @@ fn get(id: &str) -> String {
 
 #[tokio::test]
 async fn a_stopping_server_finishes_what_is_in_hand_and_takes_nothing_new() {
-    let store = HookedStore::new();
+    let store = Hooks::store();
     let server = Server::with(Config::default(), Arc::clone(&store)).await;
     let mut idle = Connection::open(server.address).await;
     idle.send("GET /job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
@@ -53,7 +53,7 @@ async fn a_long_poll_does_not_hold_up_a_stop() {
 
 #[tokio::test]
 async fn a_request_that_never_ends_is_given_up_in_time() {
-    let store = HookedStore::new();
+    let store = Hooks::store();
     let mut config = Config::default();
     config.limits.drain_time = std::time::Duration::from_millis(50);
     let server = Server::with(config, Arc::clone(&store)).await;

@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _, join_all};
 use job_core::{Created, JobKey, JobService, NewJob, Result, TaskSpec};
 
 use crate::client::soon;
-use crate::hooked_store::HookedStore;
+use crate::hooked_store::{HookedStore, Hooks};
 
 fn job(id: &str) -> NewJob {
     NewJob::new(JobKey::parse("p", id).unwrap(), TaskSpec::json("W", "w-in", &id).unwrap())
@@ -24,7 +24,7 @@ fn begin<'a>(service: &'a JobService, ids: &[&str]) -> Vec<BoxFuture<'a, Result<
 
 /// A service both of whose steps are under way until the gate opens.
 async fn held() -> (JobService, Arc<HookedStore>, Vec<tokio::task::JoinHandle<Result<Created>>>) {
-    let store = HookedStore::new();
+    let store = Hooks::store();
     let service = JobService::new(Arc::clone(&store) as _);
     let mut holders = Vec::new();
     for _ in 0..2 {

@@ -6,7 +6,7 @@ use job_server::Config;
 use serde_json::json;
 
 use crate::client::request;
-use crate::hooked_store::HookedStore;
+use crate::hooked_store::Hooks;
 use crate::server::Server;
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn it_is_not_ready_before_its_first_checks() {
 
 #[tokio::test]
 async fn a_store_that_is_down_makes_it_not_ready_but_alive() {
-    let store = HookedStore::new();
+    let store = Hooks::store();
     store.ping_error.store(true, Ordering::SeqCst);
     let server = Server::with(Config::default(), store).await;
     assert_eq!(server.get("/health-check").await.status, 503);

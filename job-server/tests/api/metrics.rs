@@ -13,7 +13,7 @@ use job_server::Config;
 use job_store_memory::MemoryStore;
 
 use crate::client::{request, soon};
-use crate::hooked_store::HookedStore;
+use crate::hooked_store::Hooks;
 use crate::server::Server;
 
 /// The samples, by name with labels.
@@ -112,7 +112,7 @@ async fn what_happens_is_counted_and_every_metric_is_documented() {
 
 #[tokio::test]
 async fn a_store_that_is_down_leaves_no_old_figures_behind() {
-    let store = HookedStore::new();
+    let store = Hooks::store();
     store.ping_error.store(true, Ordering::SeqCst);
     let server = Server::with(Config::default(), store).await;
     let samples = until(&server, "job_service_check_healthy{check=\"queue\"}", 1.0).await;

@@ -9,7 +9,7 @@ use job_server::{Config, Limits};
 
 use crate::attacks::{is_campaign, note};
 use crate::client::Connection;
-use crate::hooked_store::HookedStore;
+use crate::hooked_store::Hooks;
 use crate::server::{BODY, JSON, Server};
 
 /// The store does this many things at once, and each takes this long: 500 a second.
@@ -104,7 +104,7 @@ async fn load(address: SocketAddr, factor: usize, time: Duration) -> Figures {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_five_times_what_it_can_do_it_does_as_much_as_ever() {
-    let store = HookedStore::with_creates(PLACES, WORK);
+    let store = Hooks::store_with_creates(PLACES, WORK);
     let config = Config { roles: "api".parse().unwrap(), limits: Limits::default(), ..Config::default() };
     let server = Server::with(config, Arc::clone(&store)).await;
     server.create("known").await;

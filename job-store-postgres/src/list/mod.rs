@@ -19,7 +19,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
 use order::Place;
 use page::{Part, Way};
 
-use crate::job_rows::Locked;
+use crate::job_rows::JobRows;
 use crate::options::ListingEffort;
 use crate::read::{self, select_jobs};
 use crate::status_code;
@@ -272,7 +272,7 @@ pub(crate) async fn still_selected(
     connection: &mut PgConnection,
     partition: &PartitionId,
     selection: &Selection,
-    jobs: &Locked,
+    jobs: &JobRows,
 ) -> Result<HashSet<i64>, Trouble> {
     let mut sql = QueryBuilder::new("SELECT g.job_no FROM unnest(");
     let numbers = jobs.rows.iter().map(|row| row.job_no);

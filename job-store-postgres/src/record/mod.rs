@@ -33,7 +33,7 @@ use sqlx::PgConnection;
 
 use crate::dependents::{self, Edges};
 use crate::error;
-use crate::job_rows::{self, JobRow, Lock, Locked};
+use crate::job_rows::{self, JobRow, JobRows, Lock};
 use crate::step::{Form, Step, Trouble};
 
 pub(crate) struct Record<'a> {
@@ -82,7 +82,7 @@ impl<'a> Record<'a> {
     async fn lock(&mut self, connection: &mut PgConnection) -> Result<HashMap<JobKey, JobRow>, Trouble> {
         let mut keys = self.also_lock.clone();
         keys.extend(self.groups.iter().map(|(key, _)| (*key).clone()));
-        let Locked { rows, damaged } = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let JobRows { rows, damaged } = job_rows::read(connection, &keys, Lock::InOrder).await?;
         self.damaged = damaged.into_iter().map(|row| (row.key, row.error.message().to_owned())).collect();
         Ok(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
     }
@@ -110,7 +110,7 @@ impl<'a> Record<'a> {
             let edges = dependents::closure(connection, roots.iter().copied()).await?;
             let fresh: BTreeSet<JobKey> =
                 edges.all_dependents().filter(|key| !rows.contains_key(key)).collect();
-            let locked = match job_rows::lock(connection, &fresh, Lock::OutOfOrder).await {
+            let locked = match job_rows::read(connection, &fresh, Lock::OutOfOrder).await {
                 Err(Trouble::Database(cause)) if error::is_lock_not_available(&cause) => {
                     self.also_lock.extend(fresh);
                     return Err(Trouble::Again);

@@ -20,7 +20,7 @@ use super::decide::{self, Decided, DecidedJob};
 use super::write::collect_progress;
 use super::{Record, load};
 use crate::dependents::Edges;
-use crate::job_rows::{self, JobRow, Lock, Locked, progressed};
+use crate::job_rows::{self, JobRow, JobRows, Lock, progressed};
 use crate::progress_rows::{Writes, insert_progress, update_progress};
 use crate::step::{Form, Step, Trouble};
 
@@ -112,7 +112,7 @@ impl Moved {
         record: &Record<'_>,
     ) -> Result<Option<Self>, Trouble> {
         let keys = record.groups.iter().map(|(key, _)| (*key).clone()).collect();
-        let Locked { rows, damaged } = job_rows::lock(connection, &keys, Lock::None).await?;
+        let JobRows { rows, damaged } = job_rows::read(connection, &keys, Lock::None).await?;
         if !damaged.is_empty() {
             return Ok(None);
         }

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 
 use super::facts::{self, Facts};
 use crate::failures::FailureChanges;
-use crate::job_rows::{self, JobRow, Lock, Locked, percentage_group, update_group};
+use crate::job_rows::{self, JobRow, JobRows, Lock, percentage_group, update_group};
 use crate::progress_rows::{self, Broken, LoadedTree};
 use crate::record::{Decided, DecidedJob, LoadedJob, write};
 use crate::sort_key::SortKey;
@@ -32,7 +32,7 @@ impl Step for VerifyJobs<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<Drift>, Trouble> {
         let keys: BTreeSet<JobKey> = self.keys.iter().cloned().collect();
-        let Locked { rows, damaged } = job_rows::lock(connection, &keys, Lock::InOrder).await?;
+        let JobRows { rows, damaged } = job_rows::read(connection, &keys, Lock::InOrder).await?;
         let facts = facts::read(connection, self.partition, &rows).await?;
         let mut findings = Findings::new(self.repair);
         for row in damaged {
