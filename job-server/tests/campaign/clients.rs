@@ -94,6 +94,9 @@ impl Client {
         let gives_up = self.random.percent(30);
         loop {
             match self.put(&key, &body).await {
+                Answer::Ok if work.depth > 0 && self.mix == Mix::Everything && self.random.percent(25) => {
+                    return self.interrupt(key).await;
+                }
                 Answer::Ok => return self.known.push(key),
                 Answer::Unknown if !gives_up && !shutdown.is_stopping() => {
                     SystemClock::new().sleep(self.pace).await;
@@ -179,15 +182,35 @@ impl Client {
             }
             2 => {
                 let key = self.known.swap_remove(recent);
-                if self.action(Method::POST, &key, "/pause").await != Answer::Refused {
-                    self.ledger.write(&key, |entry| entry.paused = true);
-                    self.paused.push(key);
-                }
+                self.pause(key).await;
             }
             _ => {
                 let Some(key) = self.paused.pop() else { return };
                 self.action(Method::POST, &key, "/resume").await;
             }
+        }
+    }
+
+    /// Pauses a job whose tasks are under way, and mostly resumes it a little later.
+    async fn interrupt(&mut self, key: JobKey) {
+        self.rest().await;
+        self.pause(key).await;
+        if self.random.percent(60)
+            && let Some(key) = self.paused.pop()
+        {
+            self.rest().await;
+            self.action(Method::POST, &key, "/resume").await;
+        }
+    }
+
+    async fn rest(&mut self) {
+        SystemClock::new().sleep(Duration::from_millis(self.random.below(60))).await;
+    }
+
+    async fn pause(&mut self, key: JobKey) {
+        if self.action(Method::POST, &key, "/pause").await != Answer::Refused {
+            self.ledger.write(&key, |entry| entry.paused = true);
+            self.paused.push(key);
         }
     }
 

@@ -56,6 +56,8 @@ struct Received {
     tasks: BTreeMap<String, Receipts>,
     /// What came before, and why it came again.
     repeats: Repeats,
+    /// Tasks that were passed on to be kept, by tracking id.
+    kept: BTreeSet<String>,
 }
 
 /// How often one task came.
@@ -77,6 +79,8 @@ pub(crate) struct Repeats {
     pub(crate) dispatched: u64,
     /// Subtasks that a worker published again, since it got their task again.
     pub(crate) followed: u64,
+    /// Tasks that were passed on to be kept: by a worker that had no time to ack that, or by a stower.
+    pub(crate) kept: u64,
 }
 
 /// The task whose worker makes this one; none for the first of a job.
@@ -93,17 +97,20 @@ pub(crate) struct Totals {
     pub(crate) unknown: usize,
     /// Messages that workers got.
     pub(crate) messages: u64,
+    /// Tasks that workers passed on, since their jobs were paused.
+    pub(crate) kept: usize,
     pub(crate) repeats: Repeats,
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accepted, unknown, messages, repeats } = self;
-        let Repeats { redelivered, dispatched, followed } = repeats;
+        let Self { accepted, unknown, messages, kept, repeats } = self;
+        let Repeats { redelivered, dispatched, followed, kept: kept_again } = repeats;
         write!(
             f,
-            "{accepted} jobs accepted, {unknown} unanswered, {messages} messages, {} of them repeats \
-             ({redelivered} redelivered, {dispatched} dispatched again, {followed} followed from these)",
+            "{accepted} jobs accepted, {unknown} unanswered, {messages} messages, {kept} tasks kept while their jobs were paused, \
+             {} repeats ({redelivered} redelivered, {dispatched} dispatched again, {kept_again} kept before, \
+             {followed} followed from these)",
             repeats.all()
         )
     }
@@ -111,7 +118,7 @@ impl fmt::Display for Totals {
 
 impl Repeats {
     pub(crate) const fn all(&self) -> u64 {
-        self.redelivered + self.dispatched + self.followed
+        self.redelivered + self.dispatched + self.followed + self.kept
     }
 }
 
@@ -120,6 +127,9 @@ pub(crate) trait Diary: fmt::Debug + Send + Sync {
     /// A worker got the message `id` of a task.
     fn received(&self, task: &str, id: &str, is_redelivered: bool);
 
+    /// A worker found a task's job paused, and passes the task on to be kept.
+    fn kept(&self, task: &str);
+
     /// Something that must never happen.
     fn wrong(&self, what: String);
 }
@@ -127,11 +137,12 @@ pub(crate) trait Diary: fmt::Debug + Send + Sync {
 impl Diary for Ledger {
     fn received(&self, task: &str, id: &str, is_redelivered: bool) {
         let mut received = self.received.lock().unwrap();
-        let Received { tasks, repeats } = &mut *received;
+        let Received { tasks, repeats, kept } = &mut *received;
         let receipts = tasks.entry(task.to_owned()).or_default();
         if receipts.all > 0 {
             let reason = match (is_redelivered, parent(task)) {
                 (true, _) => &mut repeats.redelivered,
+                (false, _) if kept.contains(task) => &mut repeats.kept,
                 (false, None) => &mut repeats.dispatched,
                 (false, Some(_)) => &mut repeats.followed,
             };
@@ -140,6 +151,10 @@ impl Diary for Ledger {
         receipts.all += 1;
         receipts.fresh += u64::from(!is_redelivered);
         receipts.ids.insert(id.to_owned());
+    }
+
+    fn kept(&self, task: &str) {
+        self.received.lock().unwrap().kept.insert(task.to_owned());
     }
 
     fn wrong(&self, what: String) {
@@ -168,9 +183,10 @@ impl Ledger {
     pub(crate) fn all_wrong(&self) -> Vec<String> {
         let received = self.received.lock().unwrap();
         let wrong = received.tasks.iter().filter_map(|(task, receipts)| {
-            // A worker publishes the subtasks of a task once each time it gets it.
+            // A worker publishes the subtasks of a task once each time it gets it; one that is kept may come again.
             let times = parent(task).map(|parent| received.tasks.get(parent).map_or(0, |parent| parent.all));
-            let is_explained = times.is_none_or(|times| receipts.fresh <= times);
+            let was_kept = received.kept.contains(task);
+            let is_explained = was_kept || times.is_none_or(|times| receipts.fresh <= times);
             let is_right = receipts.ids.len() == 1 && is_explained;
             (!is_right).then(|| format!("of {task}, whose task came {times:?} times, came {receipts:?}"))
         });
@@ -197,6 +213,7 @@ impl Ledger {
             accepted: count(Answer::Ok),
             unknown: count(Answer::Unknown),
             messages: received.tasks.values().map(|receipts| receipts.all).sum(),
+            kept: received.kept.len(),
             repeats: received.repeats,
         }
     }

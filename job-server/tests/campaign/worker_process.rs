@@ -18,6 +18,7 @@ const BROKER: &str = "JOB_CAMPAIGN_WORKER_BROKER";
 const INPUT: &str = "JOB_CAMPAIGN_WORKER_INPUT";
 /// Begin the lines that are meant for the driver; others are the test runner's.
 const RECEIVED: &str = "received\t";
+const KEPT: &str = "kept\t";
 const WRONG: &str = "wrong\t";
 
 /// A running worker; killed with this value.
@@ -61,6 +62,9 @@ fn read(stdout: ChildStdout, ledger: &Ledger) {
         if let Some(what) = line.strip_prefix(WRONG) {
             ledger.wrong(what.to_owned());
         }
+        if let Some(task) = line.strip_prefix(KEPT) {
+            ledger.kept(task);
+        }
         let Some(received) = line.strip_prefix(RECEIVED) else { continue };
         match received.split('\t').collect::<Vec<_>>()[..] {
             [task, id, redelivered] => ledger.received(task, id, redelivered == "true"),
@@ -84,6 +88,10 @@ impl StandardOutput {
 impl Diary for StandardOutput {
     fn received(&self, task: &str, id: &str, is_redelivered: bool) {
         Self::tell(&format!("{RECEIVED}{task}\t{id}\t{is_redelivered}\n"));
+    }
+
+    fn kept(&self, task: &str) {
+        Self::tell(&format!("{KEPT}{task}\n"));
     }
 
     fn wrong(&self, what: String) {

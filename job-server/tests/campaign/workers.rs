@@ -1,17 +1,22 @@
 //! Workers that speak the wire format by hand. They ack a task only when everything it leads to is confirmed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
+use hyper::{Method, Uri};
 use job_core::message::{
     ReportStatus, TRACKING_REPORT_CLASSIFIER, TaskMessage, TrackingReport, TrackingReportTask,
 };
 use job_core::queue::{ConsumeOptions, Delivery, Publication, PublishOutcome, TaskQueue};
-use job_core::{Clock as _, Failure, Shutdown, SystemClock, Timestamp};
+use job_core::{Clock as _, ClockExt as _, Failure, Shutdown, SystemClock, Timestamp};
 
+use crate::http::call;
 use crate::ledger::{Diary, Work};
 
 const PREFETCH: u16 = 60;
+/// A server that is frozen never answers.
+const ASKING: Duration = Duration::from_secs(1);
 
 /// A worker on one queue.
 #[derive(Debug, Clone)]
@@ -32,7 +37,7 @@ impl Worker {
                             .await;
                     }
                     // The broker is away.
-                    Err(_) => SystemClock::new().sleep(std::time::Duration::from_millis(50)).await,
+                    Err(_) => SystemClock::new().sleep(Duration::from_millis(50)).await,
                 }
             }
         };
@@ -49,10 +54,28 @@ impl Worker {
         };
         let task = message.tracking.as_ref().and_then(|tracking| tracking.job_task_id.as_deref());
         let Some(task) = task else { return self.diary.wrong(format!("untracked: {message:?}")) };
+        if asks(task) && is_paused(&message).await {
+            self.diary.kept(task);
+            return self.pass_on(delivery).await;
+        }
         self.diary.received(task, &message.task_id, delivery.redeliveries > 0);
         let Some(publications) = self.answer(&message) else {
             return self.diary.wrong(format!("a worker got a task without its work: {message:?}"));
         };
+        self.publish_and_ack(publications, delivery).await;
+    }
+
+    /// To those who keep the tasks of paused jobs.
+    async fn pass_on(&self, delivery: Delivery) {
+        let queue = format!("{}paused", self.input.strip_suffix("in").unwrap());
+        let publication = Publication {
+            headers: delivery.headers.clone(),
+            ..Publication::new(queue, delivery.body.clone())
+        };
+        self.publish_and_ack(vec![publication], delivery).await;
+    }
+
+    async fn publish_and_ack(&self, publications: Vec<Publication>, delivery: Delivery) {
         let outcomes = self.queue.publish(publications).await.unwrap_or_default();
         // One that is not acked comes again.
         if !outcomes.is_empty() && outcomes.iter().all(|outcome| *outcome == PublishOutcome::Confirmed) {
@@ -97,6 +120,22 @@ impl Worker {
         publications.extend(entries.chunks(5).map(report));
         Some(publications)
     }
+}
+
+/// Every second task asks, more or less.
+fn asks(task: &str) -> bool {
+    task.bytes().map(u32::from).sum::<u32>().is_multiple_of(2)
+}
+
+/// What the server says when it is asked at the address in the message; a server that is away says nothing.
+async fn is_paused(message: &TaskMessage) -> bool {
+    let url = message.tracking.as_ref().and_then(|tracking| tracking.status_check_url.as_deref());
+    let Some(url) = url.and_then(|url| url.parse::<Uri>().ok()) else { return false };
+    let address = url.authority().and_then(|authority| authority.as_str().parse().ok());
+    let (Some(address), Some(path)) = (address, url.path_and_query()) else { return false };
+    let asking = call(address, Method::GET, path.as_str(), String::new());
+    let reply = SystemClock::new().timeout(ASKING, asking).await.ok().flatten();
+    reply.is_some_and(|reply| reply.body.contains("Paused"))
 }
 
 fn failure() -> Failure {
