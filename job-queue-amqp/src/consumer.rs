@@ -241,7 +241,11 @@ impl Pump {
     }
 
     /// Hands back what still arrives, waits for the holders of deliveries, and closes the channel.
-    async fn wind_down(&self, subscription: Subscription) {
+    async fn wind_down(self, subscription: Subscription) {
+        let Self { consuming, sender, .. } = self;
+        // What was sent in the moment in which the stream was dropped lies between the two and goes with the last of them. Kept
+        // here, it would be waited for below for ever.
+        drop(sender);
         let Subscription { session, live, mut deliveries } = subscription;
         // Cancelled before by the stream, unless that was dropped between two subscriptions.
         session.cancel();
@@ -253,11 +257,11 @@ impl Pump {
         };
         tokio::select! {
             () = winding_down => {}
-            () = self.consuming.shutdown.stopping() => {}
+            () = consuming.shutdown.stopping() => {}
             () = live.lost() => return,
         }
-        self.consuming.clock.sleep(LINGER).await;
-        let _ = self.consuming.clock.timeout(END_LIMIT, session.end()).await;
+        consuming.clock.sleep(LINGER).await;
+        let _ = consuming.clock.timeout(END_LIMIT, session.end()).await;
     }
 }
 
