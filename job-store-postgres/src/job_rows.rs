@@ -145,13 +145,13 @@ pub(crate) async fn read(
         Lock::OutOfOrder => read_jobs!("FOR UPDATE NOWAIT"),
     };
     let rows = sqlx::query(sql).bind(partitions).bind(ids).fetch_all(connection).await?;
-    let mut locked = JobRows { rows: Vec::with_capacity(rows.len()), damaged: Vec::new() };
+    let mut found = JobRows { rows: Vec::with_capacity(rows.len()), damaged: Vec::new() };
     for row in &rows {
         let place: i64 = row.try_get(0)?;
         let key = ordered[place as usize - 1];
         match decode(key.clone(), row) {
-            Ok(row) => locked.rows.push(row),
-            Err(Trouble::Job(error)) => locked.damaged.push(DamagedRow {
+            Ok(row) => found.rows.push(row),
+            Err(Trouble::Job(error)) => found.damaged.push(DamagedRow {
                 key: key.clone(),
                 job_no: row.try_get(1)?,
                 status: row.try_get(10)?,
@@ -160,7 +160,7 @@ pub(crate) async fn read(
             Err(trouble) => return Err(trouble),
         }
     }
-    Ok(locked)
+    Ok(found)
 }
 
 /// Columns by their place in [`read_jobs`]: a batch may lock a thousand rows, and looking for names takes time.

@@ -99,8 +99,10 @@ impl PostgresOptions {
     }
 
     /// When a listing looks at all jobs that satisfy one of its conditions instead of walking its order: if they are no
-    /// more than `few`, or once `walked` jobs have been looked at in vain; 2,000 and 5,000 unless told otherwise. What is
-    /// found is the same.
+    /// more than `few`, or once `walked` jobs have been looked at in vain; 2,000 and 5,000 unless told otherwise. In order of
+    /// creation, a tenth of `walked` is enough where they are no more than six times `few`, since these come sorted from an
+    /// index. In the order of a label, `walked` says how many jobs are looked at before those that lack it are counted, and
+    /// `few` how many of these are then looked for by the times of their creation. What is found is the same.
     #[must_use]
     pub fn with_listing_effort(mut self, few: u32, walked: u32) -> Self {
         self.listing = ListingEffort { few: few.into(), walked: walked.into() };

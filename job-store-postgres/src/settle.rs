@@ -108,8 +108,9 @@ impl Settle<'_> {
 /// Removes the entries `$3` that `$4` has on lease, and marks the jobs of the entries `$1`, where these were first messages, as
 /// started at `$2`.
 ///
-/// Jobs are locked one by one in the order of their keys, in which the update visits them, and before the outbox, which the
-/// gate at the end sees to.
+/// Jobs are locked one by one in the order of their keys and before the outbox, which the gate at the end sees to. The order is
+/// that in which the update visits them: it goes from the sorted few to the primary key, on small tables too, since sessions
+/// plan no other join. Were it to go elsewhere, what could come of it is a deadlock, after which the step is run again.
 ///
 /// The commit does not wait for the disk, see [`unforced`].
 const REMOVE: &str = concat!(

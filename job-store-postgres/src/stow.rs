@@ -25,7 +25,7 @@ impl Step for Stow<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Vec<StowOutcome>, Trouble> {
         let keys: BTreeSet<JobKey> = self.messages.iter().map(|message| message.job.clone()).collect();
-        // JobRows, so that no job is resumed between the look at its status and the entry.
+        // Locked, so that no job is resumed between the look at its status and the entry.
         let JobRows { rows, damaged } = job_rows::read(connection, &keys, Lock::InOrder).await?;
         let rows: HashMap<&JobKey, &JobRow> = rows.iter().map(|row| (&row.key, row)).collect();
         let damaged: HashMap<&JobKey, &Error> = damaged.iter().map(|row| (&row.key, &row.error)).collect();

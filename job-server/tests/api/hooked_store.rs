@@ -1,8 +1,7 @@
 //! A store in which a test can hold up, fail or break what is done with single jobs.
 
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;

@@ -50,6 +50,7 @@ impl Step for List<'_> {
                 self.read(connection, Way::Gather(&narrowing)).await
             }
             (Some((narrowing, _)), SortField::CreateTime) => {
+                // To sort six times as many costs what looking them up would for a few, and no more than the long walk.
                 let first = Way::First { narrowing: &narrowing, of: few.saturating_mul(6) };
                 let short = Way::Walk { candidates: walked / 10 };
                 let ways = [short, first, Way::Walk { candidates: walked }, Way::Gather(&narrowing)];
