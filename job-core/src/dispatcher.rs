@@ -24,6 +24,10 @@ use crate::telemetry;
 use crate::trace::{TRACEPARENT, TraceContext};
 use wake_queue::WakeQueue;
 
+/// The first batch after a rest is so many times smaller than others, and the next ones grow: the queue has nothing to do until
+/// it is taken.
+const FIRST_BATCH: u32 = 4;
+
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispatcherSettings {
@@ -183,13 +187,15 @@ impl Dispatcher {
     /// lease is short. Whatever fails, nothing more is taken, what was taken is published, and what was published is
     /// settled: nobody else publishes it before its lease ends.
     async fn dispatch_until(&self, shutdown: &Shutdown) -> Result<DispatchStep> {
-        let mut claimed = self.claim().await?;
+        let mut limit = self.settings.batch_size.div_ceil(FIRST_BATCH);
+        let mut claimed = self.claim(limit).await?;
         let mut step = self.step(&claimed);
         let mut published = Vec::new();
         let mut failure = None;
         while !claimed.entries.is_empty() || !published.is_empty() {
             let goes_on = step.may_be_more && failure.is_none() && !shutdown.is_stopping();
-            let next = async { if goes_on { self.claim().await.map(Some) } else { Ok(None) } };
+            limit = limit.saturating_mul(2).min(self.settings.batch_size);
+            let next = async { if goes_on { self.claim(limit).await.map(Some) } else { Ok(None) } };
             let (settled, now_published, next) =
                 tokio::join!(self.settle(published), self.publish(&claimed.entries), next);
             published = now_published;
@@ -214,17 +220,17 @@ impl Dispatcher {
     /// # Errors
     /// The store's; entries that were published but not settled are published again when their lease ends.
     pub async fn dispatch_due(&self) -> Result<DispatchStep> {
-        let claimed = self.claim().await?;
+        let claimed = self.claim(self.settings.batch_size).await?;
         self.settle(self.publish(&claimed.entries).await).await?;
         Ok(self.step(&claimed))
     }
 
-    async fn claim(&self) -> Result<Claimed> {
+    async fn claim(&self, limit: u32) -> Result<Claimed> {
         let request = ClaimRequest {
             owner: self.owner,
             now: self.clock.now(),
             lease: self.settings.lease,
-            limit: self.settings.batch_size,
+            limit,
             bytes_limit: self.settings.batch_bytes,
         };
         self.store.claim(request).await

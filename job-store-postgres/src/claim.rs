@@ -1,8 +1,10 @@
 //! Taking outbox entries on lease.
 //!
-//! An entry that is on lease, or that is to be tried again later, is parked: it is not in the index of due entries, so
-//! that a claim never pages past it, however many there are. A claim that sees some whose time has come brings them back
-//! before it goes on.
+//! A lease is written where the entry is and touches no index, which is most of what a claim would cost otherwise. A claim passes
+//! entries that are on lease: no more than dispatchers have in their hands, since they take the oldest first and settle soon.
+//!
+//! An entry that is to be tried again later is parked: it is not in the index of due entries, so that no claim pages past it,
+//! however many there are. A claim that sees some whose time has come brings them back before it goes on.
 //!
 //! Partitions take turns. Their due entries are found by skipping from partition to partition along the index, to the first
 //! entry of each. Each gives an equal share of what is asked for, and what some cannot give is asked of the others in another
@@ -116,7 +118,7 @@ impl Claim<'_> {
         let mut damaged = Vec::new();
         let mut entries = Vec::with_capacity(rows.len());
         for row in &rows {
-            let Some(id) = row.try_get::<Option<i64>, _>("id")? else { continue };
+            let Some(id) = row.try_get::<Option<i64>, _>(at::ID.0)? else { continue };
             self.taken.push(id);
             match entry(row) {
                 Ok(entry) => entries.push(entry),
@@ -130,14 +132,14 @@ impl Claim<'_> {
         let taken = entries.len() + damaged.len();
         for (id, reason) in damaged {
             // The job says why it does not start.
-            sqlx::query("UPDATE outbox SET attempts = attempts + 1, reason = $2, retry_at = parked_until WHERE id = $1")
+            sqlx::query("UPDATE outbox SET attempts = attempts + 1, reason = $2, retry_at = leased_until WHERE id = $1")
                 .bind(id)
                 .bind(reason)
                 .execute(&mut *connection)
                 .await?;
         }
         let look = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-        let brought_back = look.try_get("has_parked")? && bring_back(connection, now, &self.taken).await?;
+        let brought_back = look.try_get("has_parked")? && bring_back(connection, now).await?;
         // With a single partition there is nobody to make up for what it has not.
         let is_all = taken == 0 || look.try_get::<i64, _>("partitions")? == 1 && taken < limit;
         let next_due: Option<i64> = look.try_get("next_due")?;
@@ -145,20 +147,14 @@ impl Claim<'_> {
     }
 }
 
-/// Entries whose lease has ended or that may be tried again can be taken like any other, unless it was this claim that took
-/// them.
-async fn bring_back(
-    connection: &mut PgConnection,
-    now: Timestamp,
-    taken: &[i64],
-) -> Result<bool, sqlx::Error> {
+/// Entries that may be tried again can be taken like any other.
+async fn bring_back(connection: &mut PgConnection, now: Timestamp) -> Result<bool, sqlx::Error> {
     let back = sqlx::query(
         "UPDATE outbox SET parked_until = NULL WHERE id = ANY(ARRAY(
-             SELECT id FROM outbox WHERE parked_until <= $1 AND id <> ALL($2)
+             SELECT id FROM outbox WHERE parked_until <= $1
              ORDER BY parked_until LIMIT 10000 FOR UPDATE SKIP LOCKED))",
     )
     .bind(now.as_millis())
-    .bind(taken)
     .execute(connection)
     .await?;
     Ok(back.rows_affected() > 0)
@@ -185,6 +181,12 @@ const TAKE: &str = concat!(
      ), due AS MATERIALIZED (
          SELECT f.id, row_number() OVER (ORDER BY f.id <= $2 COLLATE \"C\", f.id) AS turn
          FROM first f
+         CROSS JOIN LATERAL (
+             SELECT FROM outbox
+             WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended AND outbox.partition_id = f.id
+               AND (leased_until IS NULL OR leased_until <= $1) AND outbox.id NOT IN (SELECT unnest($6::bigint[]))
+             ORDER BY due_at, outbox.id LIMIT 1
+         ) free
          WHERE f.due_at <= $1
            AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = f.id)
      ), candidate AS MATERIALIZED (
@@ -197,6 +199,7 @@ const TAKE: &str = concat!(
                  FROM outbox
                  WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended
                    AND outbox.partition_id = d.id
+                   AND (leased_until IS NULL OR leased_until <= $1) AND id NOT IN (SELECT unnest($6::bigint[]))
                  ORDER BY due_at, id
                  LIMIT (SELECT ($3 + count(*) - 1) / count(*) FROM due)
                  FOR UPDATE SKIP LOCKED
@@ -215,77 +218,119 @@ const TAKE: &str = concat!(
          SELECT * FROM (SELECT *, sum(size) OVER (ORDER BY round, turn) - size AS before FROM with_task) s
          WHERE before < $7
      ), leased AS (
-         UPDATE outbox SET lease_owner = $4, parked_until = $5 WHERE id = ANY(ARRAY(SELECT id FROM chosen))
+         UPDATE outbox SET lease_owner = $4, leased_until = $5 WHERE id = ANY(ARRAY(SELECT id FROM chosen))
+     ), taken AS MATERIALIZED (
+         SELECT id FROM chosen UNION ALL SELECT unnest($6)
      ), other AS (
          (SELECT partition_id AS id, due_at FROM outbox
           WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
-            AND outbox.id NOT IN (SELECT id FROM chosen)
+            AND (leased_until IS NULL OR leased_until <= $1) AND outbox.id NOT IN (SELECT id FROM taken)
           ORDER BY partition_id, due_at, outbox.id LIMIT 1)
          UNION ALL
          SELECT next.* FROM other f
          CROSS JOIN LATERAL (
              SELECT partition_id, due_at FROM outbox
              WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
-               AND outbox.partition_id > f.id AND outbox.id NOT IN (SELECT id FROM chosen)
+               AND outbox.partition_id > f.id
+               AND (leased_until IS NULL OR leased_until <= $1) AND outbox.id NOT IN (SELECT id FROM taken)
              ORDER BY partition_id, due_at, outbox.id LIMIT 1
          ) next
+     ), free AS (
+         SELECT min(f.due_at) AS due_at FROM other f
+         WHERE NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = f.id)
+     ), leases AS (
+         SELECT min(o.leased_until) AS ends FROM first f
+         CROSS JOIN LATERAL (
+             SELECT leased_until FROM outbox
+             WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended
+               AND outbox.partition_id = f.id AND leased_until > $1 AND outbox.id NOT IN (SELECT id FROM taken)
+             OFFSET 0
+         ) o
+         WHERE f.due_at <= $1
+           AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = f.id)
      )
-     SELECT look.*, e.*
+     SELECT e.id, e.partition_id, e.job_id, e.attempts, e.stowed, e.queue, e.headers, e.body, e.task_id, e.task_queue,
+         e.target, e.classifier, e.api_version, e.task_data, e.correlation_id, look.*
      FROM (
          SELECT ",
     unforced!(),
     ", (SELECT count(*) FROM due) AS partitions,
-             EXISTS (SELECT FROM outbox WHERE parked_until <= $1 AND id <> ALL($6)) AS has_parked,
-             CASE WHEN (SELECT count(*) FROM chosen) < $3 THEN least(
-                 (SELECT min(f.due_at) FROM other f
-                  WHERE NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = f.id)),
-                 (SELECT parked_until FROM outbox
-                  WHERE parked_until IS NOT NULL AND due_at IS NOT NULL AND NOT held AND NOT suspended
-                    AND id <> ALL($6)
-                  ORDER BY parked_until LIMIT 1)
-             ) END AS next_due
+             EXISTS (SELECT FROM outbox WHERE parked_until <= $1) AS has_parked,
+             CASE
+                 WHEN (SELECT count(*) FROM chosen) = $3 THEN NULL
+                 -- Leases are only looked through when they are all that is due.
+                 WHEN (SELECT due_at FROM free) <= $1 THEN (SELECT due_at FROM free)
+                 ELSE least(
+                     (SELECT due_at FROM free),
+                     (SELECT ends FROM leases),
+                     (SELECT parked_until FROM outbox
+                      WHERE parked_until IS NOT NULL AND due_at IS NOT NULL AND NOT held AND NOT suspended
+                      ORDER BY parked_until LIMIT 1)
+                 )
+             END AS next_due
      ) look
      LEFT JOIN chosen e ON true
      ORDER BY e.round, e.turn"
 );
 
+/// The places of the columns, whose names would be looked up anew for each of thousands of rows.
+mod at {
+    pub(super) const ID: Column = Column(0, "id");
+    pub(super) const PARTITION_ID: Column = Column(1, "partition_id");
+    pub(super) const JOB_ID: Column = Column(2, "job_id");
+    pub(super) const ATTEMPTS: Column = Column(3, "attempts");
+    pub(super) const STOWED: Column = Column(4, "stowed");
+    pub(super) const QUEUE: Column = Column(5, "queue");
+    pub(super) const HEADERS: Column = Column(6, "headers");
+    pub(super) const BODY: Column = Column(7, "body");
+    pub(super) const TASK_ID: Column = Column(8, "task_id");
+    pub(super) const TASK_QUEUE: Column = Column(9, "task_queue");
+    pub(super) const TARGET: Column = Column(10, "target");
+    pub(super) const CLASSIFIER: Column = Column(11, "classifier");
+    pub(super) const API_VERSION: Column = Column(12, "api_version");
+    pub(super) const TASK_DATA: Column = Column(13, "task_data");
+    pub(super) const CORRELATION_ID: Column = Column(14, "correlation_id");
+
+    pub(super) struct Column(pub(super) usize, pub(super) &'static str);
+}
+
 fn entry(row: &PgRow) -> Result<OutboxEntry, Error> {
     let corrupt = |message: String| Error::new(ErrorKind::Corrupt, message);
-    let job = JobKey::parse(column::<&str>(row, "partition_id")?, column::<&str>(row, "job_id")?)
+    let job = JobKey::parse(column::<&str>(row, at::PARTITION_ID)?, column::<&str>(row, at::JOB_ID)?)
         .map_err(|error| corrupt(error.to_string()))?;
-    let content = if column(row, "stowed")? {
-        let headers: Option<&[u8]> = column(row, "headers")?;
+    let content = if column(row, at::STOWED)? {
+        let headers: Option<&[u8]> = column(row, at::HEADERS)?;
         OutboxContent::Stowed {
-            queue: column(row, "queue")?,
-            body: column::<Vec<u8>>(row, "body")?.into(),
+            queue: column(row, at::QUEUE)?,
+            body: column::<Vec<u8>>(row, at::BODY)?.into(),
             headers: headers
                 .map_or_else(|| Ok(Default::default()), serde_json::from_slice)
                 .map_err(|error| corrupt("stored headers make no sense".to_owned()).with_source(error))?,
         }
     } else {
         OutboxContent::Start {
-            task_id: column(row, "task_id")?,
+            task_id: column(row, at::TASK_ID)?,
             task: TaskSpec {
-                classifier: column(row, "classifier")?,
-                api_version: column(row, "api_version")?,
-                data: column::<Vec<u8>>(row, "task_data")?.into(),
-                queue: column(row, "task_queue")?,
-                target: column(row, "target")?,
+                classifier: column(row, at::CLASSIFIER)?,
+                api_version: column(row, at::API_VERSION)?,
+                data: column::<Vec<u8>>(row, at::TASK_DATA)?.into(),
+                queue: column(row, at::TASK_QUEUE)?,
+                target: column(row, at::TARGET)?,
             },
-            correlation_id: column(row, "correlation_id")?,
+            correlation_id: column(row, at::CORRELATION_ID)?,
         }
     };
-    let id: i64 = column(row, "id")?;
-    let attempts: i32 = column(row, "attempts")?;
+    let id: i64 = column(row, at::ID)?;
+    let attempts: i32 = column(row, at::ATTEMPTS)?;
     Ok(OutboxEntry { id: id.unsigned_abs(), job, content, attempts: attempts.unsigned_abs() })
 }
 
 /// A value that must be there: what cannot be read is one entry's trouble, not the claim's.
-fn column<'r, T>(row: &'r PgRow, name: &str) -> Result<T, Error>
+fn column<'r, T>(row: &'r PgRow, at::Column(place, name): at::Column) -> Result<T, Error>
 where
     T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
-    row.try_get(name).map_err(|error| {
+    row.try_get(place).map_err(|error| {
         Error::new(ErrorKind::Corrupt, format!("the stored {name} makes no sense")).with_source(error)
     })
 }

@@ -22,7 +22,7 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
-const ALL: [Migration; 4] = [
+const ALL: [Migration; 5] = [
     Migration { version: 1, name: "jobs", sql: include_str!("../migrations/0001_jobs.sql") },
     Migration { version: 2, name: "kept tasks", sql: include_str!("../migrations/0002_kept_tasks.sql") },
     Migration {
@@ -34,6 +34,11 @@ const ALL: [Migration; 4] = [
         version: 4,
         name: "room for new versions",
         sql: include_str!("../migrations/0004_room_for_new_versions.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "leases in place",
+        sql: include_str!("../migrations/0005_leases_in_place.sql"),
     },
 ];
 

@@ -89,7 +89,7 @@ impl Settle<'_> {
         let ids: Vec<i64> = failed.keys().copied().collect();
         let parked: Vec<i64> = sqlx::query_scalar(
             "UPDATE outbox SET attempts = attempts + 1, retry_at = k.retry_at, parked_until = k.retry_at,
-                 lease_owner = NULL, reason = k.reason
+                 leased_until = NULL, lease_owner = NULL, reason = k.reason
              FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS k(id, retry_at, reason)
              WHERE outbox.id = k.id AND outbox.id = ANY(ARRAY(
                  SELECT id FROM outbox WHERE id = ANY($1) AND lease_owner = $4 ORDER BY id FOR UPDATE))
@@ -128,7 +128,6 @@ const REMOVE: &str = concat!(
      )
      DELETE FROM outbox WHERE (SELECT count(*) FROM started) IS NOT NULL AND (SELECT ",
     unforced!(),
-    ") = 'off' AND id = ANY(ARRAY(
-         SELECT id FROM outbox WHERE id = ANY($3) AND lease_owner = $4 ORDER BY id FOR UPDATE))
+    ") = 'off' AND id = ANY($3) AND lease_owner = $4
      RETURNING id"
 );

@@ -105,6 +105,13 @@ async fn jobs_of_the_first_version_go_on_after_the_migration() {
     store.migrate().await.expect("migrate");
     store.validate().await.expect("the newest schema");
 
+    let leases: Vec<(i64, Option<i64>, Option<i64>)> =
+        sqlx::query_as("SELECT id, leased_until, parked_until FROM outbox ORDER BY id")
+            .fetch_all(&pool)
+            .await
+            .expect("the entries");
+    assert_eq!(leases, [(1, None, None), (3, Some(9), None)]);
+
     let entries = claim(&store, 9).await;
     let [due, kept] = entries.as_slice() else { panic!("one of each: {entries:?}") };
     let OutboxContent::Start { task, correlation_id, .. } = &due.content else { panic!("{due:?}") };
@@ -142,9 +149,11 @@ const OF_THE_FIRST_VERSION: &str = r"
         ('p', 2, 'started', 2, 0, decode(repeat('01', 32), 'hex'), '\x73', '\xff', '\xff', '\xff');
     INSERT INTO job_count (partition_id, status, shard, jobs) VALUES ('p', 5, 0, 1), ('p', 0, 1, 1);
     INSERT INTO outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held, suspended, stowed,
-        task_id, api_version, classifier, queue, target, body)
-    VALUES (1, 'p', 1, 'due', 1, 0, 0, 0, false, false, false, gen_random_uuid(), 1, 'Worker', 'w-in', 'w-out', 'data'),
-        (3, 'p', 2, 'started', 2, 0, 0, 0, false, false, true, NULL, NULL, NULL, 'w-in', NULL, 'kept')";
+        task_id, api_version, classifier, queue, target, body, parked_until, lease_owner)
+    VALUES (1, 'p', 1, 'due', 1, 0, 0, 0, false, false, false, gen_random_uuid(), 1, 'Worker', 'w-in', 'w-out', 'data',
+            NULL, NULL),
+        (3, 'p', 2, 'started', 2, 0, 0, 0, false, false, true, NULL, NULL, NULL, 'w-in', NULL, 'kept',
+            9, gen_random_uuid())";
 
 #[tokio::test]
 async fn a_newer_or_a_changed_schema_is_refused() {

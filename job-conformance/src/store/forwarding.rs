@@ -43,6 +43,9 @@ pub enum Call<'a> {
 pub trait StoreHook: Send + Sync + 'static {
     /// The call goes on when this completes, unless with an error, which is the call's.
     async fn before(&self, call: Call<'_>) -> Result<()>;
+
+    /// Which entries a [`JobStore::settle`] has settled, now that it is done.
+    fn settled(&self, _settled: &[bool]) {}
 }
 
 /// Lets every call through at once.
@@ -153,7 +156,9 @@ impl<H: StoreHook> JobStore for ForwardingStore<H> {
         now: Timestamp,
     ) -> Result<Vec<bool>> {
         self.hook.before(Call::Other).await?;
-        self.inner.settle(owner, entries, now).await
+        let settled = self.inner.settle(owner, entries, now).await?;
+        self.hook.settled(&settled);
+        Ok(settled)
     }
 
     async fn stow(&self, messages: Vec<StowedMessage>, now: Timestamp) -> Result<Vec<StowOutcome>> {
