@@ -214,7 +214,7 @@ impl Tree {
     pub fn drain(&mut self) -> Changes {
         let mut changes = Changes::default();
         self.root.drain(&TaskPath::root(), &mut |path, record, chunks| {
-            changes.records.extend(record.map(|bytes| (path.clone(), bytes)));
+            changes.records.push((path.clone(), record));
             changes.chunks.extend(chunks.into_iter().map(|(index, bytes)| (path.clone(), index, bytes)));
         });
         changes

@@ -336,9 +336,13 @@ impl Node {
     pub(crate) fn drain(
         &mut self,
         path: &TaskPath,
-        visit: &mut impl FnMut(&TaskPath, Option<Vec<u8>>, Vec<(u32, Vec<u8>)>),
+        visit: &mut impl FnMut(&TaskPath, Vec<u8>, Vec<(u32, Vec<u8>)>),
     ) {
-        let record = std::mem::take(&mut self.dirty).then(|| self.encode());
+        // What changes below a task changes the task.
+        if !std::mem::take(&mut self.dirty) {
+            return;
+        }
+        let record = self.encode();
         let chunks: Vec<_> = self
             .completed_set
             .drain_dirty()
@@ -348,9 +352,7 @@ impl Node {
                 (index, bytes)
             })
             .collect();
-        if record.is_some() || !chunks.is_empty() {
-            visit(path, record, chunks);
-        }
+        visit(path, record, chunks);
         for (number, child) in &mut self.children {
             child.drain(&path.child(*number).expect("stored paths are valid"), visit);
         }
@@ -376,6 +378,7 @@ impl Node {
     ) {
         for (number, child) in &mut self.children {
             child.recount(&path.child(*number).expect("stored paths are valid"), note);
+            self.dirty |= child.dirty;
         }
         let beyond = if self.total == 0 { 0 } else { self.completed_set.count_above(self.total) };
         let children = || self.children.values();
