@@ -47,6 +47,19 @@ impl JobRow {
             && self.has_progress_rows == self.had_progress_rows
             && !self.needs_whole_write
     }
+
+    /// The row as it is now that it has been written.
+    pub(crate) fn was_written(&mut self, place: RowPlace, writer: RowWriter) {
+        (self.place, self.writer) = (place, writer);
+        self.before = self.state.clone();
+        self.had_progress_rows = self.has_progress_rows;
+    }
+
+    /// How much memory it takes, nearly.
+    pub(crate) fn bytes(&self) -> usize {
+        let key = self.key.partition.as_str().len() + self.key.job.as_str().len();
+        size_of::<Self>() + key + self.progress.as_ref().map_or(0, Vec::capacity)
+    }
 }
 
 /// A job whose row cannot be read.
@@ -278,9 +291,47 @@ pub(crate) fn bind_progressed<'q>(
         .bind(rows.iter().map(|row| row.job_no).collect::<Vec<_>>())
 }
 
-/// Who wrote the versions that were read.
-pub(crate) fn writers(rows: &[&JobRow]) -> Vec<RowWriter> {
-    rows.iter().map(|row| row.writer).collect()
+// Which of some jobs, by their places in the list, are still the versions that were read. Place and writer name one version
+// of a row, until a table is written anew (VACUUM FULL), which moves rows and keeps their writers: hence the number of the
+// job. A replica that has taken over hands out once more the numbers of transactions that it never heard of: hence the time.
+macro_rules! same_jobs {
+    ($places:literal, $numbers:literal, $writers:literal, $times:literal, $lock:literal) => {
+        concat!(
+            "SELECT k.place FROM unnest(",
+            $places,
+            "::tid[]) WITH ORDINALITY AS k(at, place)
+             CROSS JOIN LATERAL (
+                 SELECT FROM job WHERE job.ctid = k.at AND job.job_no = (",
+            $numbers,
+            "::bigint[])[k.place] AND job.xmin = (",
+            $writers,
+            "::xid[])[k.place] AND job.last_update_time = (",
+            $times,
+            "::bigint[])[k.place] ",
+            $lock,
+            ") j"
+        )
+    };
+}
+pub(crate) use same_jobs;
+
+/// Binds the four parameters of [`same_jobs!`].
+pub(crate) fn bind_versions<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    rows: &[&JobRow],
+) -> Query<'q, Postgres, PgArguments> {
+    let places = query.bind(rows.iter().map(|row| row.place).collect::<Vec<_>>());
+    bind_writers(places.bind(rows.iter().map(|row| row.job_no).collect::<Vec<_>>()), rows)
+}
+
+/// Binds the last two, for a statement that has the others already.
+pub(crate) fn bind_writers<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    rows: &[&JobRow],
+) -> Query<'q, Postgres, PgArguments> {
+    query
+        .bind(rows.iter().map(|row| row.writer).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.before.last_update_time.as_millis()).collect::<Vec<_>>())
 }
 
 /// Writes rows of which few columns have changed, where they are. Returns whether all were found there.

@@ -20,6 +20,7 @@ pub struct PostgresOptions {
     pub(crate) retry_limit: Duration,
     pub(crate) application_name: String,
     pub(crate) listing: ListingEffort,
+    pub(crate) recent_bytes: usize,
 }
 
 /// When a listing turns from one way of finding its page to another; it never changes what is found.
@@ -59,6 +60,7 @@ impl PostgresOptions {
             retry_limit: Duration::from_secs(10),
             application_name: "job-service".to_owned(),
             listing: ListingEffort { few: 2_000, walked: 5_000 },
+            recent_bytes: 32 << 20,
         })
     }
 
@@ -106,6 +108,14 @@ impl PostgresOptions {
     #[must_use]
     pub fn with_listing_effort(mut self, few: u32, walked: u32) -> Self {
         self.listing = ListingEffort { few: few.into(), walked: walked.into() };
+        self
+    }
+
+    /// How much memory may be taken by jobs as this store last wrote them, which spares the next reports about them that they
+    /// are read; 32 MiB unless told otherwise, zero for none.
+    #[must_use]
+    pub fn with_recent_jobs_bytes(mut self, bytes: usize) -> Self {
+        self.recent_bytes = bytes;
         self
     }
 

@@ -23,8 +23,9 @@ pub(crate) struct RowPlace {
     slot: u16,
 }
 
-/// Who wrote a version of a row: PostgreSQL's `xmin`. Together with the place it names one version and no other, also without
-/// a lock, until the numbers of transactions come round again after two thousand million of them.
+/// Who wrote a version of a row: PostgreSQL's `xmin`. Together with the place it names one version and no other, also
+/// without a lock, as long as the table is not written anew, and until the numbers of transactions come again: after two
+/// thousand million of them, or when a standby takes over that lacks the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowWriter(u32);
 

@@ -29,7 +29,7 @@ use crate::options::PostgresOptions;
 use crate::overview::Glance;
 use crate::prune::Prune;
 use crate::read::{Get, Statuses};
-use crate::record::{Hope, Record, RecordOptimistically};
+use crate::record::{Hope, RecentJobs, Record, RecordOptimistically};
 use crate::redispatch::Redispatch;
 use crate::settle::Settle;
 use crate::step::{Form, Runner, Step, Trouble};
@@ -53,6 +53,7 @@ pub struct PostgresStore {
     numbers: Numbers,
     turn: Turn,
     hopes: Hopes,
+    recent: RecentJobs,
 }
 
 impl PostgresStore {
@@ -77,6 +78,7 @@ impl PostgresStore {
         Self {
             pool,
             clock,
+            recent: RecentJobs::new(options.recent_bytes),
             options,
             numbers: Numbers::default(),
             turn: Turn::default(),
@@ -254,13 +256,18 @@ impl JobStore for PostgresStore {
             return Ok(Recorded::default());
         }
         let runner = self.runner();
-        let record = Record::new(reports, now);
-        if let Some(step) = RecordOptimistically::new(&record, &self.hopes.of_few)
-            && let Some(recorded) = runner.run(step).await?
-        {
-            return Ok(recorded);
-        }
-        runner.run(record.with_hope(&self.hopes.of_many)).await
+        let mut record = Record::new(reports, now, &self.recent, self.clock.as_ref());
+        let unlocked = match RecordOptimistically::new(&mut record, &self.hopes.of_few) {
+            Some(step) => runner.run(step).await?,
+            None => None,
+        };
+        let outcome = match unlocked {
+            Some(outcome) => outcome,
+            None => runner.run(record.with_hope(&self.hopes.of_many)).await?,
+        };
+        // Only now is it certain to be committed.
+        self.recent.keep(outcome.written, self.clock.now());
+        Ok(outcome.recorded)
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {

@@ -273,7 +273,18 @@ async fn two_that_report_on_the_same_jobs_at_once_lose_nothing() {
     }
 }
 
-/// How many statements, BEGIN and COMMIT included, a call sends: round trips are what a busy tracker waits for.
+/// How many statements, BEGIN and COMMIT included, calls send: round trips are what a busy tracker waits for.
+async fn sent(pool: &sqlx::PgPool, calls: impl Future<Output = ()>) -> i64 {
+    sqlx::query("SELECT pg_stat_statements_reset()").execute(pool).await.expect("reset");
+    calls.await;
+    sqlx::query_scalar(
+        "SELECT sum(calls)::bigint FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'",
+    )
+    .fetch_one(pool)
+    .await
+    .expect("a count")
+}
+
 #[tokio::test]
 async fn a_batch_of_reports_takes_few_round_trips() {
     let server = tokio::task::spawn_blocking(|| {
@@ -285,47 +296,50 @@ async fn a_batch_of_reports_takes_few_round_trips() {
     .await
     .expect("starting does not panic");
     let options = PostgresOptions::new(&server.url("postgres")).expect("a URL").with_pool_size(1);
-    let store = PostgresStore::connect(options, Arc::new(SystemClock::new())).await.expect("a store");
+    let connect = async |options: &PostgresOptions| {
+        PostgresStore::connect(options.clone(), Arc::new(SystemClock::new())).await.expect("a store")
+    };
+    let (store, forgetful) =
+        (connect(&options).await, connect(&options.clone().with_recent_jobs_bytes(0)).await);
     store.migrate().await.expect("the migration");
     let pool = sqlx::PgPool::connect(&server.url("postgres")).await.expect("a pool");
     sqlx::query("CREATE EXTENSION pg_stat_statements").execute(&pool).await.expect("the extension");
     let names: Vec<String> = (0..100).map(|n| format!("j{n}")).collect();
     create(&store, names.iter().map(|name| job(name)).collect::<Vec<_>>(), 1).await;
-    let batch = |task: &str| names.iter().map(|name| complete(name, task)).collect::<Vec<_>>();
-    store.record(&batch(".1"), at(2)).await.expect("record");
-    let large: Vec<TaskReport> = (9_000..9_100).map(|n| complete("j0", &format!(".{n}"))).collect();
-    store.record(&large, at(2)).await.expect("record");
-    // The driver asks once for each connection what the types of a statement are.
-    store.record(&[complete("j1", ".2")], at(2)).await.expect("record");
-    let calls: [(&str, i64, Vec<TaskReport>); 4] = [
-        ("one completion of each of 100 jobs", 5, batch(".2")),
-        ("100 completions of one job", 2, (3..103).map(|n| complete("j1", &format!(".{n}"))).collect()),
-        (
-            "100 completions of one large job",
-            3,
-            (9_100..9_200).map(|n| complete("j0", &format!(".{n}"))).collect(),
-        ),
-        ("nothing new", 4, batch(".2")),
+    let of_one = |job: &str, tasks: &mut dyn Iterator<Item = u32>| {
+        tasks.map(|task| complete(job, &format!(".{task}"))).collect::<Vec<_>>()
+    };
+    // Of each kind the batches that follow one another, and how many statements ten of them take at most when jobs are read
+    // and when they are remembered.
+    type Batch<'a> = &'a dyn Fn(u32) -> Vec<TaskReport>;
+    let kinds: [(&str, i64, i64, Batch<'_>); 4] = [
+        ("one completion of each of 100 jobs", 40, 30, &|step| {
+            names.iter().map(|name| complete(name, &format!(".{}", step + 1))).collect()
+        }),
+        // Every eighth batch comes to another row of progress.
+        ("1,000 completions in order", 30, 12, &|step| {
+            of_one("j0", &mut (20_000 + step * 1_000..21_000 + step * 1_000))
+        }),
+        ("completions all over a job", 30, 10, &|step| {
+            of_one("j1", &mut (1..9).map(|chunk| chunk * 8_192 + step))
+        }),
+        ("nothing new", 40, 40, &|_| names.iter().map(|name| complete(name, ".1")).collect()),
     ];
-    for (what, most, reports) in calls {
-        sqlx::query("SELECT pg_stat_statements_reset()").execute(&pool).await.expect("reset");
-        store.record(&reports, at(3)).await.expect("record");
-        let sent: i64 = sqlx::query_scalar(
-            "SELECT sum(calls)::bigint FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'",
-        )
-        .fetch_one(&pool)
-        .await
-        .expect("a count");
-        assert!(sent <= most, "{what}: {sent} statements");
+    for (what, read, remembered, batch) in kinds {
+        for (first, most, store) in [(0, read, &forgetful), (50, remembered, &store)] {
+            let send = async |steps: std::ops::Range<u32>| {
+                for step in steps {
+                    store.record(&batch(first + step), at(3)).await.expect("record");
+                }
+            };
+            // The driver asks once for each connection what the types of a statement are, and after a job has begun some
+            // batches are not tried.
+            send(0..30).await;
+            let sent = sent(&pool, send(30..40)).await;
+            assert!(sent <= most, "{what}: {sent} statements instead of {most}");
+        }
     }
-    sqlx::query("SELECT pg_stat_statements_reset()").execute(&pool).await.expect("reset");
-    create(&store, [job("single").with_label("k", "v")], 3).await;
-    let sent: i64 = sqlx::query_scalar(
-        "SELECT sum(calls)::bigint FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'",
-    )
-    .fetch_one(&pool)
-    .await
-    .expect("a count");
+    let sent = sent(&pool, create(&store, [job("single").with_label("k", "v")], 3)).await;
     assert_eq!(sent, 1, "a single job is one statement");
 }
 

@@ -64,7 +64,7 @@ pub(super) fn decide(record: &Record<'_>, jobs: HashMap<JobKey, LoadedJob>, edge
 impl Decided {
     fn record(&mut self, record_: &Record<'_>, key: &JobKey, places: &[usize]) -> Option<Recording> {
         let decided = self.jobs.get_mut(key)?;
-        let LoadedJob { row, progress, broken } = &mut decided.job;
+        let LoadedJob { row, progress, broken, .. } = &mut decided.job;
         if let Some(Broken(reason)) = broken {
             let reason = reason.clone();
             self.damaged(record_, key, &reason);

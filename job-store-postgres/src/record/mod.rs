@@ -1,6 +1,6 @@
 //! Recording a batch of reports: one transaction, and a handful of statements however many jobs it is about.
 //!
-//! Mostly it need not go as far as this: see [`optimistic`]. Otherwise:
+//! Mostly it need not go as far as this: see [`optimistic`], and [`recent`] for what even that need not read. Otherwise:
 //!
 //! 1. Lock the jobs and read them with their own progress records.
 //! 2. Only if a report fails a task: find, and lock, everybody who waits for that job, transitively.
@@ -15,12 +15,14 @@
 mod decide;
 mod load;
 mod optimistic;
+mod recent;
 mod write;
 
 pub(crate) use decide::{Decided, DecidedJob};
 pub(crate) use load::LoadedJob;
 use optimistic::Moved;
 pub(crate) use optimistic::{Hope, RecordOptimistically};
+pub(crate) use recent::RecentJobs;
 pub(crate) use write::write;
 
 use std::collections::{BTreeSet, HashMap};
@@ -28,7 +30,7 @@ use std::collections::{BTreeSet, HashMap};
 use async_trait::async_trait;
 use job_core::progress::ReportEvent;
 use job_core::store::{Recorded, TaskReport};
-use job_core::{JobKey, Result, Timestamp};
+use job_core::{Clock, JobKey, Result, Timestamp};
 use sqlx::PgConnection;
 
 use crate::dependents::{self, Edges};
@@ -47,12 +49,30 @@ pub(crate) struct Record<'a> {
     damaged: Vec<(JobKey, String)>,
     /// There as long as it is worth trying without locking first.
     hope: Option<&'a Hope>,
+    recent: &'a RecentJobs,
+    /// Jobs as they were last written, until they are used: once, whatever comes of it.
+    recalled: HashMap<JobKey, LoadedJob>,
+}
+
+/// What came of a batch.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) recorded: Recorded,
+    /// Jobs as they are now, once this is committed; not necessarily all.
+    pub(crate) written: Vec<LoadedJob>,
 }
 
 impl<'a> Record<'a> {
-    pub(crate) fn new(reports: &'a [TaskReport], now: Timestamp) -> Self {
+    pub(crate) fn new(
+        reports: &'a [TaskReport],
+        now: Timestamp,
+        recent: &'a RecentJobs,
+        clock: &dyn Clock,
+    ) -> Self {
+        let groups = by_job(reports);
+        let recalled = recent.take(groups.iter().map(|(key, _)| *key), clock.now());
         let (also_lock, damaged) = (BTreeSet::new(), Vec::new());
-        Self { reports, now, groups: by_job(reports), also_lock, damaged, hope: None }
+        Self { reports, now, groups, also_lock, damaged, hope: None, recent, recalled }
     }
 
     /// Tries without locking first, if there is hope and the batch is about many jobs.
@@ -63,14 +83,28 @@ impl<'a> Record<'a> {
     }
 
     /// `None` when nothing was written and the jobs are to be locked.
-    async fn run_unlocked(&mut self, connection: &mut PgConnection) -> Result<Option<Recorded>, Trouble> {
-        let Some(hope) = self.hope.take() else { return Ok(None) };
-        if let Some(mut moved) = Moved::read(connection, self).await?
+    async fn run_unlocked(&mut self, connection: &mut PgConnection) -> Result<Option<Outcome>, Trouble> {
+        let Some(hope) = self.hope else { return Ok(None) };
+        let recalled = std::mem::take(&mut self.recalled);
+        if !recalled.is_empty()
+            && let Some(mut moved) = Moved::read(connection, self, recalled).await?
             && let Some(writes) = moved.writes(self.now)?
         {
-            if moved.write_many(connection, &writes, self.now).await? {
+            if let Some(outcome) = moved.write_many(connection, writes, self.now).await? {
                 hope.was_right();
-                return Ok(Some(moved.recorded));
+                self.recent.were_right();
+                return Ok(Some(outcome));
+            }
+            self.recent.were_wrong();
+            return Err(Trouble::Again);
+        }
+        self.hope = None;
+        if let Some(mut moved) = Moved::read(connection, self, HashMap::new()).await?
+            && let Some(writes) = moved.writes(self.now)?
+        {
+            if let Some(outcome) = moved.write_many(connection, writes, self.now).await? {
+                hope.was_right();
+                return Ok(Some(outcome));
             }
             hope.was_wrong();
             return Err(Trouble::Again);
@@ -127,19 +161,20 @@ impl<'a> Record<'a> {
 
 #[async_trait]
 impl Step for Record<'_> {
-    type Output = Recorded;
+    type Output = Outcome;
     const NAME: &'static str = "store::record";
     const FORM: Form = Form::Transaction;
 
-    async fn run(&mut self, connection: &mut PgConnection) -> Result<Recorded, Trouble> {
-        if let Some(recorded) = self.run_unlocked(connection).await? {
-            return Ok(recorded);
+    async fn run(&mut self, connection: &mut PgConnection) -> Result<Outcome, Trouble> {
+        if let Some(outcome) = self.run_unlocked(connection).await? {
+            return Ok(outcome);
         }
         let mut rows = self.lock(connection).await?;
         let edges = self.lock_dependents(connection, &mut rows).await?;
-        let jobs = load::load(connection, self, rows).await?;
+        let jobs = load::load(connection, self, rows, HashMap::new()).await?.ok_or(Trouble::Again)?;
         let decided = decide::decide(self, jobs, &edges);
-        write(connection, decided, self.now).await
+        let recorded = write(connection, decided, self.now).await?;
+        Ok(Outcome { recorded, written: Vec::new() })
     }
 }
 

@@ -1,27 +1,32 @@
 //! Recording without locking first, for what nearly every batch is: it moves jobs on, and nothing else.
 //!
 //! The jobs are read as they are, `job-core` decides, and what it said is written if every job is still the version that was
-//! read. Of a few jobs, one statement sees to both, so that a batch is two or three round trips instead of five or six. Of
-//! many, the statement that writes them locks them as well, so that no row is locked, and written to the log, twice.
-//! Whatever is more than that, and whatever somebody else comes before, is left to [`Record`], which locks.
+//! read. Of a few jobs, one statement sees to both, so that a batch is one round trip where the jobs are
+//! [remembered](super::recent), and two or three otherwise, instead of five or six. Of many, the statement that writes them
+//! locks them as well, so that no row is locked, and written to the log, twice. Whatever is more than that, and whatever
+//! somebody else comes before, is left to [`Record`], which locks.
 //!
 //! A job's progress changes only together with the job's row, so that the version of the row vouches for all of it. What
 //! says nothing new is answered from what was read: that is committed, wherever the reads fell between other steps.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use job_core::progress::ReportEvent;
 use job_core::store::{Recorded, TaskReport};
-use job_core::{Result, Timestamp};
+use job_core::{JobKey, Result, Timestamp};
 use sqlx::{PgConnection, Row};
 
 use super::decide::{self, Decided, DecidedJob};
 use super::write::collect_progress;
-use super::{Record, load};
+use super::{LoadedJob, Outcome, Record, load};
 use crate::dependents::Edges;
-use crate::job_rows::{self, JobRow, JobRows, Lock, progressed};
-use crate::progress_rows::{Writes, insert_progress, update_progress};
+use crate::job_rows::{self, JobRow, JobRows, Lock, progressed, same_jobs};
+use crate::progress_rows::{
+    Writes, WrittenPlaces, insert_progress, places, places_inserted, same_progress, update_progress,
+};
+use crate::row_place::{RowPlace, RowWriter};
 use crate::step::{Form, Step, Trouble};
 
 /// Of more jobs than these, looking twice at each costs more than the round trips.
@@ -58,38 +63,51 @@ impl Hope {
 }
 
 /// Answers `None`, with nothing changed, when the batch has to be recorded with locks.
-pub(crate) struct RecordOptimistically<'a> {
-    record: &'a Record<'a>,
+pub(crate) struct RecordOptimistically<'r, 'a> {
+    record: &'r mut Record<'a>,
     hope: &'a Hope,
 }
 
-impl<'a> RecordOptimistically<'a> {
+impl<'r, 'a> RecordOptimistically<'r, 'a> {
     /// `None` when the batch is about many jobs, plainly does more than move them on, or when there is no hope.
-    pub(crate) fn new(record: &'a Record<'a>, hope: &'a Hope) -> Option<Self> {
+    pub(crate) fn new(record: &'r mut Record<'a>, hope: &'a Hope) -> Option<Self> {
         let is_for_this = record.groups.len() <= FEW && !does_more(record.reports);
         (is_for_this && hope.is_there()).then_some(Self { record, hope })
     }
 }
 
 #[async_trait]
-impl Step for RecordOptimistically<'_> {
-    type Output = Option<Recorded>;
+impl Step for RecordOptimistically<'_, '_> {
+    type Output = Option<Outcome>;
     const NAME: &'static str = "store::record";
     const FORM: Form = Form::Statement;
 
-    async fn run(&mut self, connection: &mut PgConnection) -> Result<Option<Recorded>, Trouble> {
+    async fn run(&mut self, connection: &mut PgConnection) -> Result<Option<Outcome>, Trouble> {
         let Self { record, hope } = self;
-        let Some(mut moved) = Moved::read(connection, record).await? else {
+        let recalled = std::mem::take(&mut record.recalled);
+        if !recalled.is_empty()
+            && let Some(mut moved) = Moved::read(connection, record, recalled).await?
+            && let Some(writes) = moved.writes(record.now)?
+        {
+            if let Some(outcome) = moved.write(connection, writes, record.now).await? {
+                hope.was_right();
+                record.recent.were_right();
+                return Ok(Some(outcome));
+            }
+            record.recent.were_wrong();
+        }
+        let Some(mut moved) = Moved::read(connection, record, HashMap::new()).await? else {
             hope.was_wrong();
             return Ok(None);
         };
         let Some(writes) = moved.writes(record.now)? else { return Ok(None) };
-        if !moved.write(connection, &writes, record.now).await? {
+        let outcome = moved.write(connection, writes, record.now).await?;
+        if outcome.is_some() {
+            hope.was_right();
+        } else {
             hope.was_wrong();
-            return Ok(None);
         }
-        hope.was_right();
-        Ok(Some(moved.recorded))
+        Ok(outcome)
     }
 }
 
@@ -101,24 +119,32 @@ pub(super) fn does_more(reports: &[TaskReport]) -> bool {
 
 /// Jobs that have moved on.
 pub(super) struct Moved {
-    pub(super) recorded: Recorded,
+    recorded: Recorded,
     jobs: Vec<DecidedJob>,
 }
 
 impl Moved {
-    /// What has become of the jobs of a batch, which are not locked; `None` when it is more than that.
+    /// What has become of the jobs of a batch, which are not locked; `None` when it is more than that, or when it is not
+    /// known without a look at the jobs that are `recalled`.
     pub(super) async fn read(
         connection: &mut PgConnection,
         record: &Record<'_>,
+        recalled: HashMap<JobKey, LoadedJob>,
     ) -> Result<Option<Self>, Trouble> {
-        let keys = record.groups.iter().map(|(key, _)| (*key).clone()).collect();
-        let JobRows { rows, damaged } = job_rows::read(connection, &keys, Lock::None).await?;
+        let keys = record.groups.iter().map(|(key, _)| *key).filter(|key| !recalled.contains_key(*key));
+        let JobRows { rows, damaged } =
+            job_rows::read(connection, &keys.cloned().collect(), Lock::None).await?;
         if !damaged.is_empty() {
             return Ok(None);
         }
         let rows = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
-        let jobs = load::load(connection, record, rows).await?;
-        // Either damaged, or read while somebody else wrote it.
+        let is_recalling = !recalled.is_empty();
+        let Some(jobs) = load::load(connection, record, rows, recalled).await? else {
+            if is_recalling {
+                record.recent.were_wrong();
+            }
+            return Ok(None);
+        };
         if jobs.values().any(|job| job.broken.is_some()) {
             return Ok(None);
         }
@@ -127,6 +153,10 @@ impl Moved {
 
     fn of(decided: Decided) -> Option<Self> {
         let Decided { recorded, jobs, failures } = decided;
+        // Only writing a job says whether it still is what is remembered of it.
+        if jobs.values().any(|job| job.job.is_recalled && !job.is_changed) {
+            return None;
+        }
         let mut jobs: Vec<DecidedJob> = jobs.into_values().filter(|job| job.is_changed).collect();
         jobs.sort_unstable_by(|a, b| a.job.row.key.cmp(&b.job.row.key));
         let finishes = !recorded.completed.is_empty() || !recorded.failed.is_empty();
@@ -142,36 +172,67 @@ impl Moved {
         Ok((writes.only_add() && self.jobs.iter().all(|job| moves_on(&job.job.row))).then_some(writes))
     }
 
-    /// Returns whether everything was written; otherwise nothing was.
-    async fn write(
-        &self,
-        connection: &mut PgConnection,
-        writes: &Writes,
-        now: Timestamp,
-    ) -> Result<bool, sqlx::Error> {
-        let rows: Vec<&JobRow> = self.jobs.iter().map(|job| &job.job.row).collect();
-        Ok(rows.is_empty() || write_few(connection, &rows, writes, now).await?)
+    fn rows(&self) -> Vec<&JobRow> {
+        self.jobs.iter().map(|job| &job.job.row).collect()
     }
 
-    /// The same within a transaction. Returns whether everything was written; otherwise some may have been.
-    pub(super) async fn write_many(
-        &self,
+    /// `None` when nothing was written.
+    async fn write(
+        self,
         connection: &mut PgConnection,
-        writes: &Writes,
+        writes: Writes,
         now: Timestamp,
-    ) -> Result<bool, sqlx::Error> {
-        let rows: Vec<&JobRow> = self.jobs.iter().map(|job| &job.job.row).collect();
-        if rows.is_empty() {
-            return Ok(true);
+    ) -> Result<Option<Outcome>, sqlx::Error> {
+        if self.jobs.is_empty() {
+            return Ok(Some(self.unwritten()));
         }
-        let sql = concat!(progressed!(), " AND j.xmin = ($12::xid[])[k.place]");
-        let query = job_rows::bind_progressed(sqlx::query(sql), &rows, now).bind(job_rows::writers(&rows));
-        if query.execute(&mut *connection).await?.rows_affected() < rows.len() as u64 {
-            return Ok(false);
-        }
-        writes.write(connection).await?;
-        Ok(true)
+        let written = write_few(connection, &self.rows(), &writes, now).await?;
+        Ok(written.map(|written| self.written(writes, written)))
     }
+
+    /// The same within a transaction. After `None` some may have been written.
+    pub(super) async fn write_many(
+        self,
+        connection: &mut PgConnection,
+        writes: Writes,
+        now: Timestamp,
+    ) -> Result<Option<Outcome>, sqlx::Error> {
+        if self.jobs.is_empty() {
+            return Ok(Some(self.unwritten()));
+        }
+        let (jobs, writer) = write_many(connection, &self.rows(), now).await?;
+        if jobs.len() < self.jobs.len() {
+            return Ok(None);
+        }
+        let progress = writes.write_if_same(connection).await?;
+        Ok(progress.map(|progress| self.written(writes, Written { jobs, writer, progress })))
+    }
+
+    fn unwritten(self) -> Outcome {
+        Outcome { recorded: self.recorded, written: Vec::new() }
+    }
+
+    fn written(mut self, writes: Writes, written: Written) -> Outcome {
+        let Written { jobs: places, writer: Some(writer), progress } = written else {
+            return self.unwritten();
+        };
+        let jobs = self.jobs.iter_mut().map(|job| &mut job.job);
+        let mut trees = HashMap::with_capacity(jobs.len());
+        for (job, place) in jobs.zip(places) {
+            job.row.was_written(place, writer);
+            trees.insert(job.row.job_no, &mut job.progress);
+        }
+        writes.was_written(progress, &mut trees);
+        Outcome { recorded: self.recorded, written: self.jobs.into_iter().map(|job| job.job).collect() }
+    }
+}
+
+/// Where the versions are that were written, and who wrote them.
+struct Written {
+    jobs: Vec<RowPlace>,
+    /// There if any job was written.
+    writer: Option<RowWriter>,
+    progress: WrittenPlaces,
 }
 
 async fn write_few(
@@ -179,26 +240,51 @@ async fn write_few(
     rows: &[&JobRow],
     writes: &Writes,
     now: Timestamp,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Option<Written>, sqlx::Error> {
     // The writer and not the place alone: a version that came to be while this waited for the lock is looked at without
     // asking for its place again.
     let query = sqlx::query(concat!(
-        "WITH same AS MATERIALIZED (
-             SELECT k.place FROM unnest($3::tid[]) WITH ORDINALITY AS k(at, place)
-             CROSS JOIN LATERAL (
-                 SELECT FROM job WHERE job.ctid = k.at AND job.xmin = ($12::xid[])[k.place] FOR UPDATE
-             ) j
-         ), all_same AS MATERIALIZED (
-             SELECT count(*) = cardinality($3::tid[]) AS holds FROM same
+        "WITH same AS MATERIALIZED (",
+        same_jobs!("$3", "$11", "$12", "$13", "FOR UPDATE"),
+        "), same_progress AS MATERIALIZED (",
+        same_progress!("$14", "$16", "$17", "$18", "$19"),
+        "), all_same AS MATERIALIZED (
+             SELECT (SELECT count(*) FROM same) = cardinality($3::tid[]) AND (SELECT holds FROM same_progress) AS holds
          ), moved AS (",
         progressed!(),
-        " AND (SELECT holds FROM all_same)), updated AS (",
-        update_progress!("$13", "$14"),
-        " AND (SELECT holds FROM all_same)), inserted AS (",
-        insert_progress!("$15", "$16", "$17", "$18", "$19", "$20", "(SELECT holds FROM all_same)"),
-        ") SELECT holds FROM all_same"
+        " AND (SELECT holds FROM all_same) RETURNING k.place, j.ctid AS at, j.xmin AS writer), updated AS (",
+        update_progress!("$14", "$15"),
+        " AND (SELECT holds FROM all_same) RETURNING k.place, p.ctid AS at), inserted AS (",
+        insert_progress!("$20", "$21", "$22", "$23", "$24", "$25", "(SELECT holds FROM all_same)"),
+        ") SELECT holds, (SELECT array_agg(at ORDER BY place) FROM moved), (SELECT (array_agg(writer))[1] FROM moved),
+             (SELECT array_agg(at ORDER BY place) FROM updated), (",
+        places_inserted!("inserted"),
+        ") FROM all_same"
     ));
-    let query = job_rows::bind_progressed(query, rows, now).bind(job_rows::writers(rows));
-    let query = writes.bind_inserted(writes.bind_updated(query));
-    query.fetch_one(connection).await?.try_get(0)
+    let query = job_rows::bind_writers(job_rows::bind_progressed(query, rows, now), rows);
+    let query = writes.bind_inserted(writes.bind_updated_keys(writes.bind_updated(query)));
+    let row = query.fetch_one(connection).await?;
+    if !row.try_get::<bool, _>(0)? {
+        return Ok(None);
+    }
+    let progress = WrittenPlaces { updated: places(&row, 3)?, inserted: places(&row, 4)? };
+    Ok(Some(Written { jobs: places(&row, 1)?, writer: row.try_get(2)?, progress }))
+}
+
+/// Returns where those are that were the same.
+async fn write_many(
+    connection: &mut PgConnection,
+    rows: &[&JobRow],
+    now: Timestamp,
+) -> Result<(Vec<RowPlace>, Option<RowWriter>), sqlx::Error> {
+    let query = sqlx::query(concat!(
+        "WITH moved AS (",
+        progressed!(),
+        " AND j.xmin = ($12::xid[])[k.place] AND j.last_update_time = ($13::bigint[])[k.place]
+             RETURNING k.place, j.ctid AS at, j.xmin AS writer)
+         SELECT array_agg(at ORDER BY place), (array_agg(writer))[1] FROM moved"
+    ));
+    let query = job_rows::bind_writers(job_rows::bind_progressed(query, rows, now), rows);
+    let row = query.fetch_one(connection).await?;
+    Ok((places(&row, 0)?, row.try_get(1)?))
 }
