@@ -9,7 +9,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row};
 
-use crate::row_place::{RowPlace, RowWriter};
+use crate::row_writer::RowWriter;
 use crate::status_code;
 use crate::step::Trouble;
 
@@ -18,8 +18,6 @@ use crate::step::Trouble;
 pub(crate) struct JobRow {
     pub(crate) key: JobKey,
     pub(crate) job_no: i64,
-    /// Where the row is: as long as it is locked, or with `writer` as long as it is the same.
-    place: RowPlace,
     writer: RowWriter,
     pub(crate) create_time: Timestamp,
     /// As it is stored.
@@ -49,8 +47,8 @@ impl JobRow {
     }
 
     /// The row as it is now that it has been written.
-    pub(crate) fn was_written(&mut self, place: RowPlace, writer: RowWriter) {
-        (self.place, self.writer) = (place, writer);
+    pub(crate) fn was_written(&mut self, writer: RowWriter) {
+        self.writer = writer;
         self.before = self.state.clone();
         self.had_progress_rows = self.has_progress_rows;
     }
@@ -90,7 +88,7 @@ macro_rules! read_jobs {
         concat!(
             "SELECT k.place, j.* FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(partition_id, job_id, place)
              CROSS JOIN LATERAL (
-                 SELECT job_no, ctid, create_time, last_update_time, start_time, finish_time, percentage,
+                 SELECT job_no, create_time, last_update_time, start_time, finish_time, percentage,
                         failure_count, last_failure, status, has_progress_rows, has_prerequisites, subtasks_total,
                         subtasks_completed, subtasks_failed, progress, xmin
                  FROM job WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id OFFSET 0 ",
@@ -167,7 +165,7 @@ pub(crate) async fn read(
             Err(Trouble::Job(error)) => found.damaged.push(DamagedRow {
                 key: key.clone(),
                 job_no: row.try_get(1)?,
-                status: row.try_get(10)?,
+                status: row.try_get(9)?,
                 error,
             }),
             Err(trouble) => return Err(trouble),
@@ -182,32 +180,31 @@ fn decode(key: JobKey, row: &PgRow) -> Result<JobRow, Trouble> {
         |column: usize| row.try_get::<Option<i64>, _>(column).map(|time| time.map(Timestamp::from_millis));
     let count = |column: usize| row.try_get::<i32, _>(column).map(i32::unsigned_abs);
     let state = JobState {
-        status: status_code::status(row.try_get(10)?)?,
-        percentage: Percentage::from_steps(row.try_get::<i64, _>(7)?.unsigned_abs()),
+        status: status_code::status(row.try_get(9)?)?,
+        percentage: Percentage::from_steps(row.try_get::<i64, _>(6)?.unsigned_abs()),
         subtasks: SubtaskCounts {
-            total: row.try_get::<Option<i32>, _>(13)?.map(i32::unsigned_abs),
-            completed: count(14)?,
-            failed: count(15)?,
+            total: row.try_get::<Option<i32>, _>(12)?.map(i32::unsigned_abs),
+            completed: count(13)?,
+            failed: count(14)?,
         },
-        last_update_time: Timestamp::from_millis(row.try_get(4)?),
-        start_time: time_or_none(5)?,
-        finish_time: time_or_none(6)?,
+        last_update_time: Timestamp::from_millis(row.try_get(3)?),
+        start_time: time_or_none(4)?,
+        finish_time: time_or_none(5)?,
     };
     Ok(JobRow {
         key,
         job_no: row.try_get(1)?,
-        place: row.try_get(2)?,
-        create_time: Timestamp::from_millis(row.try_get(3)?),
+        create_time: Timestamp::from_millis(row.try_get(2)?),
         before: state.clone(),
         state,
-        failure_count: row.try_get(8)?,
+        failure_count: row.try_get(7)?,
         needs_whole_write: false,
-        last_failure: row.try_get(9)?,
-        has_progress_rows: row.try_get(11)?,
-        had_progress_rows: row.try_get(11)?,
-        has_prerequisites: row.try_get(12)?,
-        progress: row.try_get(16)?,
-        writer: row.try_get(17)?,
+        last_failure: row.try_get(8)?,
+        has_progress_rows: row.try_get(10)?,
+        had_progress_rows: row.try_get(10)?,
+        has_prerequisites: row.try_get(11)?,
+        progress: row.try_get(15)?,
+        writer: row.try_get(16)?,
     })
 }
 
@@ -260,18 +257,19 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &[&JobRow]) -> Re
 // Numbers are picked from their arrays by place, which costs less than making a table of them.
 macro_rules! progressed {
     () => {
-        "UPDATE job j SET last_update_time = $1, update_group = $2, percentage = ($5::bigint[])[k.place],
-             hundredths = ($6::smallint[])[k.place], percentage_group = ($7::smallint[])[k.place],
-             subtasks_total = nullif(($8::integer[])[k.place], -1),
-             subtasks_completed = ($9::integer[])[k.place], subtasks_failed = ($10::integer[])[k.place],
+        "UPDATE job j SET last_update_time = $1, update_group = $2, percentage = ($6::bigint[])[k.place],
+             hundredths = ($7::smallint[])[k.place], percentage_group = ($8::smallint[])[k.place],
+             subtasks_total = nullif(($9::integer[])[k.place], -1),
+             subtasks_completed = ($10::integer[])[k.place], subtasks_failed = ($11::integer[])[k.place],
              progress = k.progress
-         FROM unnest($3::tid[], $4::bytea[]) WITH ORDINALITY AS k(at, progress, place)
-         WHERE j.ctid = k.at AND j.job_no = ($11::bigint[])[k.place]"
+         FROM unnest($3::text[], $4::text[], $5::bytea[])
+             WITH ORDINALITY AS k(partition_id, job_id, progress, place)
+         WHERE j.partition_id = k.partition_id AND j.job_id = k.job_id AND j.job_no = ($12::bigint[])[k.place]"
     };
 }
 pub(crate) use progressed;
 
-/// Binds the eleven parameters of [`progressed!`].
+/// Binds the twelve parameters of [`progressed!`].
 pub(crate) fn bind_progressed<'q>(
     query: Query<'q, Postgres, PgArguments>,
     rows: &[&'q JobRow],
@@ -280,7 +278,8 @@ pub(crate) fn bind_progressed<'q>(
     query
         .bind(now.as_millis())
         .bind(update_group(now))
-        .bind(rows.iter().map(|row| row.place).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.key.partition.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.key.job.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.progress.as_deref()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.state.percentage.steps() as i64).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.state.percentage.hundredths() as i16).collect::<Vec<_>>())
@@ -291,17 +290,20 @@ pub(crate) fn bind_progressed<'q>(
         .bind(rows.iter().map(|row| row.job_no).collect::<Vec<_>>())
 }
 
-// Which of some jobs, by their places in the list, are still the versions that were read. Place and writer name one version
-// of a row, until a table is written anew (VACUUM FULL), which moves rows and keeps their writers: hence the number of the
-// job. A replica that has taken over hands out once more the numbers of transactions that it never heard of: hence the time.
+// Which of some jobs, by their places in the list, are still the versions that were read. Who wrote a row names one version
+// of it, but a standby that has taken over hands out once more the numbers of transactions that it never heard of: hence
+// the time. The number tells a job from one that has its id after it.
 macro_rules! same_jobs {
-    ($places:literal, $numbers:literal, $writers:literal, $times:literal, $lock:literal) => {
+    ($partitions:literal, $ids:literal, $numbers:literal, $writers:literal, $times:literal, $lock:literal) => {
         concat!(
             "SELECT k.place FROM unnest(",
-            $places,
-            "::tid[]) WITH ORDINALITY AS k(at, place)
+            $partitions,
+            "::text[], ",
+            $ids,
+            "::text[]) WITH ORDINALITY AS k(partition_id, job_id, place)
              CROSS JOIN LATERAL (
-                 SELECT FROM job WHERE job.ctid = k.at AND job.job_no = (",
+                 SELECT FROM job
+                 WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id AND job.job_no = (",
             $numbers,
             "::bigint[])[k.place] AND job.xmin = (",
             $writers,
@@ -315,13 +317,16 @@ macro_rules! same_jobs {
 }
 pub(crate) use same_jobs;
 
-/// Binds the four parameters of [`same_jobs!`].
+/// Binds the five parameters of [`same_jobs!`].
 pub(crate) fn bind_versions<'q>(
     query: Query<'q, Postgres, PgArguments>,
-    rows: &[&JobRow],
+    rows: &[&'q JobRow],
 ) -> Query<'q, Postgres, PgArguments> {
-    let places = query.bind(rows.iter().map(|row| row.place).collect::<Vec<_>>());
-    bind_writers(places.bind(rows.iter().map(|row| row.job_no).collect::<Vec<_>>()), rows)
+    let query = query
+        .bind(rows.iter().map(|row| row.key.partition.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.key.job.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.job_no).collect::<Vec<_>>());
+    bind_writers(query, rows)
 }
 
 /// Binds the last two, for a statement that has the others already.
@@ -334,7 +339,7 @@ pub(crate) fn bind_writers<'q>(
         .bind(rows.iter().map(|row| row.before.last_update_time.as_millis()).collect::<Vec<_>>())
 }
 
-/// Writes rows of which few columns have changed, where they are. Returns whether all were found there.
+/// Writes rows of which few columns have changed. Returns whether all were found.
 async fn write_progressed(
     connection: &mut PgConnection,
     rows: &[&JobRow],

@@ -34,7 +34,7 @@ mod error;
 mod numbers;
 mod path_bytes;
 mod record_block;
-mod row_place;
+mod row_writer;
 mod sort_key;
 mod status_code;
 

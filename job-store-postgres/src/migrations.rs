@@ -22,7 +22,7 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
-const ALL: [Migration; 5] = [
+const ALL: [Migration; 6] = [
     Migration { version: 1, name: "jobs", sql: include_str!("../migrations/0001_jobs.sql") },
     Migration { version: 2, name: "kept tasks", sql: include_str!("../migrations/0002_kept_tasks.sql") },
     Migration {
@@ -39,6 +39,11 @@ const ALL: [Migration; 5] = [
         version: 5,
         name: "leases in place",
         sql: include_str!("../migrations/0005_leases_in_place.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "progress in its rows",
+        sql: include_str!("../migrations/0006_progress_in_its_rows.sql"),
     },
 ];
 

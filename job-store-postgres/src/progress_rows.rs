@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use job_core::TaskPath;
 use job_core::progress::{Changes, Corrupt, Footprint, Tree, chunk_of};
+use job_core::{PartitionId, TaskPath};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row};
@@ -14,7 +14,6 @@ use sqlx::{PgConnection, Postgres, Row};
 use crate::job_rows::{self, JobRow, same_jobs};
 use crate::path_bytes;
 use crate::record_block::{Block, block_of};
-use crate::row_place::RowPlace;
 use crate::step::Trouble;
 
 const RECORDS: i16 = 0;
@@ -55,20 +54,13 @@ impl Key {
     }
 }
 
-/// A row as it is stored.
-#[derive(Debug)]
-struct Stored {
-    place: RowPlace,
-    /// Nothing for a chunk, which is in the tree as a whole.
-    data: Vec<u8>,
-}
-
 /// A job's progress as far as it is in memory.
 #[derive(Debug, Default)]
 pub(crate) struct LoadedTree {
     pub(crate) tree: Tree,
-    /// `None` for a row that was looked for and is not there.
-    rows: HashMap<Key, Option<Stored>>,
+    /// The rows' data, but nothing for a chunk, which is in the tree as a whole; `None` for a row that was looked for and is
+    /// not there.
+    rows: HashMap<Key, Option<Vec<u8>>>,
     /// Tasks whose stored records are in the tree.
     records: BTreeSet<TaskPath>,
     /// Chunks on their way into the tree.
@@ -91,20 +83,20 @@ impl LoadedTree {
 
     /// How much memory it takes, nearly.
     pub(crate) fn bytes(&self) -> usize {
-        let data = self.rows.values().flatten().map(|stored| stored.data.capacity()).sum::<usize>();
+        let data = self.rows.values().flatten().map(Vec::capacity).sum::<usize>();
         self.tree.heap_bytes()
-            + self.rows.capacity() * size_of::<(Key, Option<Stored>)>()
+            + self.rows.capacity() * size_of::<(Key, Option<Vec<u8>>)>()
             + self.records.len() * size_of::<TaskPath>()
             + data
     }
 
-    fn stored(&self, key: &Key) -> Option<&Stored> {
-        self.rows.get(key)?.as_ref()
+    fn stored(&self, key: &Key) -> Option<&[u8]> {
+        self.rows.get(key)?.as_deref()
     }
 
     fn block(&self, key: &Key) -> Result<Block, Broken> {
         match self.stored(key) {
-            Some(stored) => Block::decode(key.number, &stored.data).ok_or_else(Broken::row),
+            Some(data) => Block::decode(key.number, data).ok_or_else(Broken::row),
             None => Ok(Block::default()),
         }
     }
@@ -191,12 +183,12 @@ pub(crate) fn needed_at(footprint: &Footprint, loaded: &LoadedTree) -> BTreeSet<
 // Which of the jobs are still the versions that were read comes along: rows of another version are of no use, and their
 // numbers may contradict those in memory.
 macro_rules! with_same_jobs {
-    ($places:literal, $numbers:literal, $writers:literal, $times:literal, $select:literal) => {
+    ($partitions:literal, $ids:literal, $numbers:literal, $writers:literal, $times:literal, $select:literal) => {
         concat!(
             "WITH same AS MATERIALIZED (",
-            same_jobs!($places, $numbers, $writers, $times, "OFFSET 0"),
+            same_jobs!($partitions, $ids, $numbers, $writers, $times, "OFFSET 0"),
             ") SELECT NULL::bigint AS job_no, NULL::bytea AS parent, NULL::smallint AS kind, count(*) AS number,
-                      NULL::bytea AS data, NULL::tid AS at FROM same
+                      NULL::bytea AS data FROM same
              UNION ALL ",
             $select
         )
@@ -220,14 +212,15 @@ pub(crate) async fn load(
         "$7",
         "$8",
         "$9",
-        "SELECT k.job_no, p.parent, p.kind, p.number, p.data, p.ctid
+        "$10",
+        "SELECT k.job_no, p.parent, p.kind, p.number, p.data
          FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS w(partition_id, parent, place)
          CROSS JOIN LATERAL (
              SELECT ($3::bigint[])[w.place] AS job_no, ($4::smallint[])[w.place] AS kind,
                     ($5::bigint[])[w.place] AS number
          ) k
          CROSS JOIN LATERAL (
-             SELECT parent, kind, number, data, ctid FROM job_progress
+             SELECT parent, kind, number, data FROM job_progress
              WHERE partition_id = w.partition_id AND job_no = k.job_no AND parent = w.parent AND kind = k.kind
                AND number = k.number OFFSET 0
          ) p"
@@ -263,11 +256,12 @@ pub(crate) async fn load_behind(
         "$7",
         "$8",
         "$9",
-        "SELECT k.job_no, p.parent, p.kind, p.number, p.data, p.ctid
+        "$10",
+        "SELECT k.job_no, p.parent, p.kind, p.number, p.data
          FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bigint[], $5::bigint[])
              AS k(partition_id, job_no, parent, block, chunk)
          CROSS JOIN LATERAL (
-             SELECT parent, kind, number, data, ctid FROM job_progress
+             SELECT parent, kind, number, data FROM job_progress
              WHERE partition_id = k.partition_id AND job_no = k.job_no AND parent = k.parent
                AND (kind = 0 AND number >= k.block OR kind = 1 AND number >= k.chunk)
              OFFSET 0
@@ -300,7 +294,7 @@ pub(crate) async fn load_all(
     row: &JobRow,
 ) -> Result<Result<LoadedTree, Broken>, Trouble> {
     let rows = sqlx::query(
-        "SELECT job_no, parent, kind, number, data, ctid FROM job_progress WHERE partition_id = $1 AND job_no = $2",
+        "SELECT job_no, parent, kind, number, data FROM job_progress WHERE partition_id = $1 AND job_no = $2",
     )
     .bind(row.key.partition.as_str())
     .bind(row.job_no)
@@ -335,56 +329,43 @@ fn take_in(rows: &[PgRow], loaded: &mut HashMap<i64, LoadedTree>) -> Result<usiz
         if kind == CHUNK {
             loaded.chunks.push((key.clone(), std::mem::take(&mut data)));
         }
-        loaded.rows.insert(key, Some(Stored { place: row.try_get(5)?, data }));
+        loaded.rows.insert(key, Some(data));
     }
     Ok(same)
 }
 
+// Found by their keys and not where they were, since only who comes to a row by an index makes room on its page: without
+// that, versions pile up, and new ones have to go to other pages, past every index.
 macro_rules! update_progress {
-    ($places:literal, $data:literal) => {
+    ($partitions:literal, $jobs:literal, $parents:literal, $kinds:literal, $numbers:literal, $data:literal) => {
         concat!(
-            "UPDATE job_progress p SET data = k.data FROM unnest(",
-            $places,
-            "::tid[], ",
-            $data,
-            "::bytea[]) WITH ORDINALITY AS k(at, data, place) WHERE p.ctid = k.at"
+            "UPDATE job_progress p SET data = k.data FROM ",
+            $crate::progress_rows::progress_changes!($partitions, $jobs, $parents, $kinds, $numbers, $data),
+            " WHERE p.partition_id = k.partition_id AND p.job_no = k.job_no AND p.parent = k.parent AND p.kind = k.kind
+                 AND p.number = k.number"
         )
     };
 }
 pub(crate) use update_progress;
 
-// Whether all the rows to be updated are where they were. That their jobs are the same does not say so: a table that is
-// written anew (VACUUM FULL) has other rows there, or none.
-macro_rules! same_progress {
-    ($places:literal, $jobs:literal, $parents:literal, $kinds:literal, $numbers:literal) => {
-        concat!(
-            "SELECT count(*) = cardinality(",
-            $places,
-            "::tid[]) AS holds FROM unnest(",
-            $places,
-            "::tid[], ",
-            $parents,
-            "::bytea[]) WITH ORDINALITY AS k(at, parent, place)
-             CROSS JOIN LATERAL (
-                 SELECT FROM job_progress p WHERE p.ctid = k.at AND p.parent = k.parent AND p.job_no = (",
-            $jobs,
-            "::bigint[])[k.place] AND p.kind = (",
-            $kinds,
-            "::smallint[])[k.place] AND p.number = (",
-            $numbers,
-            "::bigint[])[k.place] OFFSET 0
-             ) p"
-        )
-    };
-}
-pub(crate) use same_progress;
-
 macro_rules! insert_progress {
     ($partitions:literal, $jobs:literal, $parents:literal, $kinds:literal, $numbers:literal, $data:literal,
      $condition:literal) => {
         concat!(
-            "INSERT INTO job_progress (partition_id, job_no, parent, kind, number, data)
-             SELECT k.* FROM unnest(",
+            "INSERT INTO job_progress (partition_id, job_no, parent, kind, number, data) SELECT k.* FROM ",
+            $crate::progress_rows::progress_changes!($partitions, $jobs, $parents, $kinds, $numbers, $data),
+            " WHERE ",
+            $condition,
+            " ON CONFLICT (partition_id, job_no, parent, kind, number) DO UPDATE SET data = excluded.data"
+        )
+    };
+}
+pub(crate) use insert_progress;
+
+macro_rules! progress_changes {
+    ($partitions:literal, $jobs:literal, $parents:literal, $kinds:literal, $numbers:literal, $data:literal) => {
+        concat!(
+            "unnest(",
             $partitions,
             "::text[], ",
             $jobs,
@@ -396,27 +377,16 @@ macro_rules! insert_progress {
             $numbers,
             "::bigint[], ",
             $data,
-            "::bytea[]) k WHERE ",
-            $condition,
-            " ON CONFLICT (partition_id, job_no, parent, kind, number) DO UPDATE SET data = excluded.data
-             RETURNING job_no, parent, kind, number, ctid AS at"
+            "::bytea[]) AS k(partition_id, job_no, parent, kind, number, data)"
         )
     };
 }
-pub(crate) use insert_progress;
+pub(crate) use progress_changes;
 
-// In the order of `Writes::inserted`.
-macro_rules! places_inserted {
-    ($inserted:literal) => {
-        concat!("SELECT array_agg(at ORDER BY job_no, parent, kind, number) FROM ", $inserted)
-    };
-}
-pub(crate) use places_inserted;
-
-/// A row whose data changes.
+/// A row with its new data.
 #[derive(Debug)]
-struct Update {
-    place: RowPlace,
+struct Change {
+    partition: PartitionId,
     job_no: i64,
     key: Key,
     data: Vec<u8>,
@@ -426,18 +396,10 @@ struct Update {
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     /// Tasks below which everything goes.
-    emptied: Vec<(String, i64, TaskPath)>,
-    /// With the partitions of the jobs.
-    inserted: BTreeMap<(i64, Key), (String, Vec<u8>)>,
-    updated: Vec<Update>,
-    removed: Vec<RowPlace>,
-}
-
-/// Where the rows are that were updated and inserted, in the order of [`Writes`].
-#[derive(Debug, Default)]
-pub(crate) struct WrittenPlaces {
-    pub(crate) updated: Vec<RowPlace>,
-    pub(crate) inserted: Vec<RowPlace>,
+    emptied: Vec<(PartitionId, i64, TaskPath)>,
+    inserted: Vec<Change>,
+    updated: Vec<Change>,
+    removed: Vec<Change>,
 }
 
 impl Writes {
@@ -467,34 +429,28 @@ impl Writes {
         };
         for task in dropped {
             edit(loaded, task, None)?;
-            self.emptied.push((row.key.partition.as_str().to_owned(), row.job_no, task.clone()));
+            self.emptied.push((row.key.partition.clone(), row.job_no, task.clone()));
         }
         for (task, record) in changes.records {
             edit(loaded, &task, Some(record))?;
             loaded.records.insert(task);
         }
+        let change =
+            |key, data| Change { partition: row.key.partition.clone(), job_no: row.job_no, key, data };
         for (key, block) in blocks {
-            match loaded.stored(&key).map(|stored| stored.place) {
-                Some(place) if block.0.is_empty() => self.removed.push(place),
-                None if block.0.is_empty() => {}
-                place => self.write_row(row, place, key, block.encode()),
+            match (loaded.stored(&key).is_some(), block.0.is_empty()) {
+                (false, true) => {}
+                (true, true) => self.removed.push(change(key, Vec::new())),
+                (true, false) => self.updated.push(change(key, block.encode())),
+                (false, false) => self.inserted.push(change(key, block.encode())),
             }
         }
         for (task, index, data) in changes.chunks {
             let key = Key::of_chunk(task, index);
-            self.write_row(row, loaded.stored(&key).map(|stored| stored.place), key, data);
+            let rows = if loaded.stored(&key).is_some() { &mut self.updated } else { &mut self.inserted };
+            rows.push(change(key, data));
         }
         Ok(())
-    }
-
-    fn write_row(&mut self, row: &JobRow, place: Option<RowPlace>, key: Key, data: Vec<u8>) {
-        match place {
-            Some(place) => self.updated.push(Update { place, job_no: row.job_no, key, data }),
-            None => {
-                let partition = row.key.partition.as_str().to_owned();
-                self.inserted.insert((row.job_no, key), (partition, data));
-            }
-        }
     }
 
     pub(crate) async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -505,39 +461,25 @@ impl Writes {
         Ok(())
     }
 
-    /// Writes what [only adds](Self::only_add), without the locks of the jobs having been held since it was read. Returns
-    /// where the rows are now; `None` when one of them was not where it was.
-    pub(crate) async fn write_if_same(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<Option<WrittenPlaces>, sqlx::Error> {
-        let updated = self.update_if_same(connection).await?;
-        if updated.len() < self.updated.len() {
-            return Ok(None);
-        }
-        Ok(Some(WrittenPlaces { updated, inserted: self.insert(connection).await? }))
-    }
-
     /// Brings trees up to date with what was written of them.
-    pub(crate) fn was_written(self, places: WrittenPlaces, trees: &mut HashMap<i64, &mut LoadedTree>) {
-        let updated = self.updated.into_iter().zip(places.updated);
-        let updated = updated.map(|(row, place)| (row.job_no, row.key, place, row.data));
-        let inserted = self.inserted.into_iter().zip(places.inserted);
-        let inserted = inserted.map(|(((job_no, key), (_, data)), place)| (job_no, key, place, data));
-        for (job_no, key, place, data) in updated.chain(inserted) {
+    pub(crate) fn was_written(self, trees: &mut HashMap<i64, &mut LoadedTree>) {
+        for Change { job_no, key, data, .. } in self.updated.into_iter().chain(self.inserted) {
             if let Some(tree) = trees.get_mut(&job_no) {
                 let data = if key.kind == CHUNK { Vec::new() } else { data };
-                tree.rows.insert(key, Some(Stored { place, data }));
+                tree.rows.insert(key, Some(data));
             }
         }
     }
 
     async fn remove(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !self.removed.is_empty() {
-            sqlx::query("DELETE FROM job_progress WHERE ctid = ANY($1)")
-                .bind(&self.removed)
-                .execute(connection)
-                .await?;
+            let query = sqlx::query(concat!(
+                "DELETE FROM job_progress p USING ",
+                progress_changes!("$1", "$2", "$3", "$4", "$5", "$6"),
+                " WHERE p.partition_id = k.partition_id AND p.job_no = k.job_no AND p.parent = k.parent
+                     AND p.kind = k.kind AND p.number = k.number"
+            ));
+            bind(query, &self.removed).execute(connection).await?;
         }
         Ok(())
     }
@@ -568,38 +510,18 @@ impl Writes {
 
     async fn update(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !self.updated.is_empty() {
-            self.bind_updated(sqlx::query(update_progress!("$1", "$2"))).execute(connection).await?;
+            let query = sqlx::query(update_progress!("$1", "$2", "$3", "$4", "$5", "$6"));
+            self.bind_updated(query).execute(connection).await?;
         }
         Ok(())
     }
 
-    async fn update_if_same(&self, connection: &mut PgConnection) -> Result<Vec<RowPlace>, sqlx::Error> {
-        if self.updated.is_empty() {
-            return Ok(Vec::new());
+    async fn insert(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if !self.inserted.is_empty() {
+            let query = sqlx::query(insert_progress!("$1", "$2", "$3", "$4", "$5", "$6", "true"));
+            self.bind_inserted(query).execute(connection).await?;
         }
-        let query = sqlx::query(concat!(
-            "WITH same AS MATERIALIZED (",
-            same_progress!("$1", "$3", "$4", "$5", "$6"),
-            "), updated AS (",
-            update_progress!("$1", "$2"),
-            " AND (SELECT holds FROM same) RETURNING k.place, p.ctid AS at)
-             SELECT array_agg(at ORDER BY place) FROM updated"
-        ));
-        let query = self.bind_updated_keys(self.bind_updated(query));
-        places(&query.fetch_one(connection).await?, 0)
-    }
-
-    async fn insert(&self, connection: &mut PgConnection) -> Result<Vec<RowPlace>, sqlx::Error> {
-        if self.inserted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let query = sqlx::query(concat!(
-            "WITH inserted AS (",
-            insert_progress!("$1", "$2", "$3", "$4", "$5", "$6", "true"),
-            ") ",
-            places_inserted!("inserted")
-        ));
-        places(&self.bind_inserted(query).fetch_one(connection).await?, 0)
+        Ok(())
     }
 
     /// Whether rows are only written, and none is removed.
@@ -607,26 +529,12 @@ impl Writes {
         self.emptied.is_empty() && self.removed.is_empty()
     }
 
-    /// Binds the two parameters of [`update_progress!`].
+    /// Binds the six parameters of [`update_progress!`].
     pub(crate) fn bind_updated<'q>(
         &'q self,
         query: Query<'q, Postgres, PgArguments>,
     ) -> Query<'q, Postgres, PgArguments> {
-        query
-            .bind(self.updated.iter().map(|row| row.place).collect::<Vec<_>>())
-            .bind(self.updated.iter().map(|row| row.data.as_slice()).collect::<Vec<_>>())
-    }
-
-    /// Binds the parameters of [`same_progress!`] beside the places.
-    pub(crate) fn bind_updated_keys<'q>(
-        &'q self,
-        query: Query<'q, Postgres, PgArguments>,
-    ) -> Query<'q, Postgres, PgArguments> {
-        query
-            .bind(self.updated.iter().map(|row| row.job_no).collect::<Vec<_>>())
-            .bind(self.updated.iter().map(|row| path_bytes::encode(&row.key.parent)).collect::<Vec<_>>())
-            .bind(self.updated.iter().map(|row| row.key.kind).collect::<Vec<_>>())
-            .bind(self.updated.iter().map(|row| i64::from(row.key.number)).collect::<Vec<_>>())
+        bind(query, &self.updated)
     }
 
     /// Binds the six parameters of [`insert_progress!`].
@@ -634,20 +542,22 @@ impl Writes {
         &'q self,
         query: Query<'q, Postgres, PgArguments>,
     ) -> Query<'q, Postgres, PgArguments> {
-        let inserted = &self.inserted;
-        query
-            .bind(inserted.values().map(|(partition, _)| partition.as_str()).collect::<Vec<_>>())
-            .bind(inserted.keys().map(|(job_no, _)| *job_no).collect::<Vec<_>>())
-            .bind(inserted.keys().map(|(_, key)| path_bytes::encode(&key.parent)).collect::<Vec<_>>())
-            .bind(inserted.keys().map(|(_, key)| key.kind).collect::<Vec<_>>())
-            .bind(inserted.keys().map(|(_, key)| i64::from(key.number)).collect::<Vec<_>>())
-            .bind(inserted.values().map(|(_, data)| data.as_slice()).collect::<Vec<_>>())
+        bind(query, &self.inserted)
     }
 }
 
-/// A column with the places of rows.
-pub(crate) fn places(row: &PgRow, column: usize) -> Result<Vec<RowPlace>, sqlx::Error> {
-    Ok(row.try_get::<Option<Vec<RowPlace>>, _>(column)?.unwrap_or_default())
+/// Binds the six parameters of [`progress_changes!`].
+fn bind<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    changes: &'q [Change],
+) -> Query<'q, Postgres, PgArguments> {
+    query
+        .bind(changes.iter().map(|change| change.partition.as_str()).collect::<Vec<_>>())
+        .bind(changes.iter().map(|change| change.job_no).collect::<Vec<_>>())
+        .bind(changes.iter().map(|change| path_bytes::encode(&change.key.parent)).collect::<Vec<_>>())
+        .bind(changes.iter().map(|change| change.key.kind).collect::<Vec<_>>())
+        .bind(changes.iter().map(|change| i64::from(change.key.number)).collect::<Vec<_>>())
+        .bind(changes.iter().map(|change| change.data.as_slice()).collect::<Vec<_>>())
 }
 
 /// Removes all rows of these jobs.

@@ -256,7 +256,8 @@ impl JobStore for PostgresStore {
             return Ok(Recorded::default());
         }
         let runner = self.runner();
-        let mut record = Record::new(reports, now, &self.recent, self.clock.as_ref());
+        let mut record = Record::new(reports, now, &self.recent);
+        let turn = record.recall(self.clock.as_ref()).await;
         let unlocked = match RecordOptimistically::new(&mut record, &self.hopes.of_few) {
             Some(step) => runner.run(step).await?,
             None => None,
@@ -267,6 +268,7 @@ impl JobStore for PostgresStore {
         };
         // Only now is it certain to be committed.
         self.recent.keep(outcome.written, self.clock.now());
+        drop(turn);
         Ok(outcome.recorded)
     }
 

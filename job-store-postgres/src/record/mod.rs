@@ -32,6 +32,7 @@ use job_core::progress::ReportEvent;
 use job_core::store::{Recorded, TaskReport};
 use job_core::{Clock, JobKey, Result, Timestamp};
 use sqlx::PgConnection;
+use tokio::sync::MutexGuard;
 
 use crate::dependents::{self, Edges};
 use crate::error;
@@ -63,16 +64,22 @@ pub(crate) struct Outcome {
 }
 
 impl<'a> Record<'a> {
-    pub(crate) fn new(
-        reports: &'a [TaskReport],
-        now: Timestamp,
-        recent: &'a RecentJobs,
-        clock: &dyn Clock,
-    ) -> Self {
-        let groups = by_job(reports);
-        let recalled = recent.take(groups.iter().map(|(key, _)| *key), clock.now());
+    pub(crate) fn new(reports: &'a [TaskReport], now: Timestamp, recent: &'a RecentJobs) -> Self {
         let (also_lock, damaged) = (BTreeSet::new(), Vec::new());
-        Self { reports, now, groups, also_lock, damaged, hope: None, recent, recalled }
+        let groups = by_job(reports);
+        Self { reports, now, groups, also_lock, damaged, hope: None, recent, recalled: HashMap::new() }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &'a JobKey> {
+        self.groups.iter().map(|(key, _)| *key)
+    }
+
+    /// Recalls the jobs of the batch. What is returned is to be held until they are kept again.
+    pub(crate) async fn recall(&mut self, clock: &dyn Clock) -> Vec<MutexGuard<'a, ()>> {
+        let is_few = self.groups.len() <= optimistic::FEW;
+        let turn = if is_few { self.recent.turn(self.keys(), clock).await } else { Vec::new() };
+        self.recalled = self.recent.take(self.keys(), clock.now());
+        turn
     }
 
     /// Tries without locking first, if there is hope and the batch is about many jobs.

@@ -23,10 +23,8 @@ use super::write::collect_progress;
 use super::{LoadedJob, Outcome, Record, load};
 use crate::dependents::Edges;
 use crate::job_rows::{self, JobRow, JobRows, Lock, progressed, same_jobs};
-use crate::progress_rows::{
-    Writes, WrittenPlaces, insert_progress, places, places_inserted, same_progress, update_progress,
-};
-use crate::row_place::{RowPlace, RowWriter};
+use crate::progress_rows::{Writes, insert_progress, update_progress};
+use crate::row_writer::RowWriter;
 use crate::step::{Form, Step, Trouble};
 
 /// Of more jobs than these, looking twice at each costs more than the round trips.
@@ -187,7 +185,7 @@ impl Moved {
             return Ok(Some(self.unwritten()));
         }
         let written = write_few(connection, &self.rows(), &writes, now).await?;
-        Ok(written.map(|written| self.written(writes, written)))
+        Ok(written.map(|writer| self.written(writes, Some(writer))))
     }
 
     /// The same within a transaction. After `None` some may have been written.
@@ -200,91 +198,69 @@ impl Moved {
         if self.jobs.is_empty() {
             return Ok(Some(self.unwritten()));
         }
-        let (jobs, writer) = write_many(connection, &self.rows(), now).await?;
-        if jobs.len() < self.jobs.len() {
+        let (moved, writer) = write_many(connection, &self.rows(), now).await?;
+        if moved < self.jobs.len() {
             return Ok(None);
         }
-        let progress = writes.write_if_same(connection).await?;
-        Ok(progress.map(|progress| self.written(writes, Written { jobs, writer, progress })))
+        writes.write(connection).await?;
+        Ok(Some(self.written(writes, writer)))
     }
 
     fn unwritten(self) -> Outcome {
         Outcome { recorded: self.recorded, written: Vec::new() }
     }
 
-    fn written(mut self, writes: Writes, written: Written) -> Outcome {
-        let Written { jobs: places, writer: Some(writer), progress } = written else {
-            return self.unwritten();
-        };
-        let jobs = self.jobs.iter_mut().map(|job| &mut job.job);
-        let mut trees = HashMap::with_capacity(jobs.len());
-        for (job, place) in jobs.zip(places) {
-            job.row.was_written(place, writer);
+    fn written(mut self, writes: Writes, writer: Option<RowWriter>) -> Outcome {
+        let Some(writer) = writer else { return self.unwritten() };
+        let mut trees = HashMap::with_capacity(self.jobs.len());
+        for DecidedJob { job, .. } in &mut self.jobs {
+            job.row.was_written(writer);
             trees.insert(job.row.job_no, &mut job.progress);
         }
-        writes.was_written(progress, &mut trees);
+        writes.was_written(&mut trees);
         Outcome { recorded: self.recorded, written: self.jobs.into_iter().map(|job| job.job).collect() }
     }
 }
 
-/// Where the versions are that were written, and who wrote them.
-struct Written {
-    jobs: Vec<RowPlace>,
-    /// There if any job was written.
-    writer: Option<RowWriter>,
-    progress: WrittenPlaces,
-}
-
+/// Returns who wrote the rows, unless nothing was written.
 async fn write_few(
     connection: &mut PgConnection,
     rows: &[&JobRow],
     writes: &Writes,
     now: Timestamp,
-) -> Result<Option<Written>, sqlx::Error> {
-    // The writer and not the place alone: a version that came to be while this waited for the lock is looked at without
-    // asking for its place again.
+) -> Result<Option<RowWriter>, sqlx::Error> {
     let query = sqlx::query(concat!(
         "WITH same AS MATERIALIZED (",
-        same_jobs!("$3", "$11", "$12", "$13", "FOR UPDATE"),
-        "), same_progress AS MATERIALIZED (",
-        same_progress!("$14", "$16", "$17", "$18", "$19"),
+        same_jobs!("$3", "$4", "$12", "$13", "$14", "FOR UPDATE"),
         "), all_same AS MATERIALIZED (
-             SELECT (SELECT count(*) FROM same) = cardinality($3::tid[]) AND (SELECT holds FROM same_progress) AS holds
+             SELECT count(*) = cardinality($3::text[]) AS holds FROM same
          ), moved AS (",
         progressed!(),
-        " AND (SELECT holds FROM all_same) RETURNING k.place, j.ctid AS at, j.xmin AS writer), updated AS (",
-        update_progress!("$14", "$15"),
-        " AND (SELECT holds FROM all_same) RETURNING k.place, p.ctid AS at), inserted AS (",
-        insert_progress!("$20", "$21", "$22", "$23", "$24", "$25", "(SELECT holds FROM all_same)"),
-        ") SELECT holds, (SELECT array_agg(at ORDER BY place) FROM moved), (SELECT (array_agg(writer))[1] FROM moved),
-             (SELECT array_agg(at ORDER BY place) FROM updated), (",
-        places_inserted!("inserted"),
-        ") FROM all_same"
+        " AND (SELECT holds FROM all_same) RETURNING j.xmin AS writer), updated AS (",
+        update_progress!("$15", "$16", "$17", "$18", "$19", "$20"),
+        " AND (SELECT holds FROM all_same)), inserted AS (",
+        insert_progress!("$21", "$22", "$23", "$24", "$25", "$26", "(SELECT holds FROM all_same)"),
+        ") SELECT (array_agg(writer))[1] FROM moved"
     ));
     let query = job_rows::bind_writers(job_rows::bind_progressed(query, rows, now), rows);
-    let query = writes.bind_inserted(writes.bind_updated_keys(writes.bind_updated(query)));
-    let row = query.fetch_one(connection).await?;
-    if !row.try_get::<bool, _>(0)? {
-        return Ok(None);
-    }
-    let progress = WrittenPlaces { updated: places(&row, 3)?, inserted: places(&row, 4)? };
-    Ok(Some(Written { jobs: places(&row, 1)?, writer: row.try_get(2)?, progress }))
+    let query = writes.bind_inserted(writes.bind_updated(query));
+    query.fetch_one(connection).await?.try_get(0)
 }
 
-/// Returns where those are that were the same.
+/// Returns how many were the same, and who wrote them.
 async fn write_many(
     connection: &mut PgConnection,
     rows: &[&JobRow],
     now: Timestamp,
-) -> Result<(Vec<RowPlace>, Option<RowWriter>), sqlx::Error> {
+) -> Result<(usize, Option<RowWriter>), sqlx::Error> {
     let query = sqlx::query(concat!(
         "WITH moved AS (",
         progressed!(),
-        " AND j.xmin = ($12::xid[])[k.place] AND j.last_update_time = ($13::bigint[])[k.place]
-             RETURNING k.place, j.ctid AS at, j.xmin AS writer)
-         SELECT array_agg(at ORDER BY place), (array_agg(writer))[1] FROM moved"
+        " AND j.xmin = ($13::xid[])[k.place] AND j.last_update_time = ($14::bigint[])[k.place]
+             RETURNING j.xmin AS writer)
+         SELECT count(*), (array_agg(writer))[1] FROM moved"
     ));
     let query = job_rows::bind_writers(job_rows::bind_progressed(query, rows, now), rows);
     let row = query.fetch_one(connection).await?;
-    Ok((places(&row, 0)?, row.try_get(1)?))
+    Ok((row.try_get::<i64, _>(0)? as usize, row.try_get(1)?))
 }

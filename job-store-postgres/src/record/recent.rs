@@ -4,12 +4,14 @@
 //! where a write finds that the job's row is still the version that was kept. Whoever takes a job has it alone, and what is
 //! not given back is forgotten: whatever goes wrong, the next batch reads.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use job_core::{JobKey, Timestamp};
+use job_core::{Clock, ClockExt as _, JobKey, Timestamp};
 use lru::LruCache;
+use tokio::sync::MutexGuard;
 
 use super::{Hope, LoadedJob};
 
@@ -18,16 +20,47 @@ const UNUSED_MAX: Duration = Duration::from_secs(60);
 /// No job takes more than this part of the memory.
 const JOBS_MIN: usize = 4;
 
+/// How many jobs can have turns of their own; others share.
+const TURNS: usize = 64;
+/// So long somebody waits for its turn, and then goes on without.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(crate) struct RecentJobs {
     kept: Mutex<Kept<LoadedJob>>,
+    turns: [tokio::sync::Mutex<()>; TURNS],
+    hasher: RandomState,
     /// Of several trackers that share their jobs, none finds many as it left them.
     hope: Hope,
 }
 
 impl RecentJobs {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { kept: Mutex::new(Kept::new(bytes_max)), hope: Hope::default() }
+        Self {
+            kept: Mutex::new(Kept::new(bytes_max)),
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            hasher: RandomState::new(),
+            hope: Hope::default(),
+        }
+    }
+
+    /// Waits until nobody else in this process writes these jobs: each then finds them as the one before has left them, and
+    /// none holds a connection while it waits. Lasts until it is dropped.
+    pub(super) async fn turn<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k JobKey>,
+        clock: &dyn Clock,
+    ) -> Vec<MutexGuard<'_, ()>> {
+        // In one order for everybody.
+        let places: BTreeSet<usize> = keys.map(|key| self.hasher.hash_one(key) as usize % TURNS).collect();
+        let turns = async {
+            let mut turns = Vec::with_capacity(places.len());
+            for place in places {
+                turns.push(self.turns[place].lock().await);
+            }
+            turns
+        };
+        clock.timeout(TURN_WAIT_MAX, turns).await.unwrap_or_default()
     }
 
     /// Those that are there, as they were last written.
