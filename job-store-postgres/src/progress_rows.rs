@@ -67,6 +67,9 @@ pub(crate) struct LoadedTree {
     chunks: Vec<(Key, Vec<u8>)>,
 }
 
+/// Of several jobs, by their numbers. In boxes, as a batch may be about a thousand, which go from hand to hand.
+pub(crate) type Trees = HashMap<i64, Box<LoadedTree>>;
+
 impl LoadedTree {
     pub(crate) fn of_job(row: &JobRow) -> Result<Self, Broken> {
         let mut loaded = Self::default();
@@ -199,7 +202,7 @@ macro_rules! with_same_jobs {
 pub(crate) async fn load(
     connection: &mut PgConnection,
     needed: Vec<(&JobRow, BTreeSet<Key>)>,
-    loaded: &mut HashMap<i64, LoadedTree>,
+    loaded: &mut Trees,
 ) -> Result<bool, Trouble> {
     let jobs: Vec<&JobRow> =
         needed.iter().filter(|(_, keys)| !keys.is_empty()).map(|(row, _)| *row).collect();
@@ -243,7 +246,7 @@ pub(crate) async fn load(
 pub(crate) async fn load_behind(
     connection: &mut PgConnection,
     needed: &[(&JobRow, BTreeSet<(TaskPath, u32)>)],
-    loaded: &mut HashMap<i64, LoadedTree>,
+    loaded: &mut Trees,
 ) -> Result<Option<Vec<(i64, Broken)>>, Trouble> {
     let jobs: Vec<&JobRow> =
         needed.iter().filter(|(_, places)| !places.is_empty()).map(|(row, _)| *row).collect();
@@ -304,14 +307,14 @@ pub(crate) async fn load_all(
         Ok(tree) => tree,
         Err(broken) => return Ok(Err(broken)),
     };
-    let mut loaded = HashMap::from([(row.job_no, tree)]);
+    let mut loaded = HashMap::from([(row.job_no, Box::new(tree))]);
     take_in(&rows, &mut loaded)?;
     let mut tree = loaded.remove(&row.job_no).unwrap_or_default();
-    Ok(tree.put_all().map(|()| tree))
+    Ok(tree.put_all().map(|()| *tree))
 }
 
 /// Returns how many jobs are still the versions that were read, where [`with_same_jobs!`] says so.
-fn take_in(rows: &[PgRow], loaded: &mut HashMap<i64, LoadedTree>) -> Result<usize, Trouble> {
+fn take_in(rows: &[PgRow], loaded: &mut Trees) -> Result<usize, Trouble> {
     let mut same = 0;
     for row in rows {
         let number = row.try_get::<i64, _>(3)?;
@@ -462,7 +465,11 @@ impl Writes {
     }
 
     /// Brings trees up to date with what was written of them.
-    pub(crate) fn was_written(self, trees: &mut HashMap<i64, &mut LoadedTree>) {
+    pub(crate) fn was_written<'t>(self, trees: impl Iterator<Item = (i64, &'t mut LoadedTree)>) {
+        if self.updated.is_empty() && self.inserted.is_empty() {
+            return;
+        }
+        let mut trees: HashMap<i64, &mut LoadedTree> = trees.collect();
         for Change { job_no, key, data, .. } in self.updated.into_iter().chain(self.inserted) {
             if let Some(tree) = trees.get_mut(&job_no) {
                 let data = if key.kind == CHUNK { Vec::new() } else { data };

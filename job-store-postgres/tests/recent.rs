@@ -58,13 +58,6 @@ impl Two {
     async fn run(&self, sql: &'static str) {
         sqlx::query(sql).execute(&self.pool).await.expect("the statement");
     }
-
-    /// Where the row is that a query finds, if that is on the first page.
-    async fn slot(&self, sql: &'static str) -> usize {
-        let place: String = sqlx::query_scalar(sql).fetch_one(&self.pool).await.expect("a row");
-        let slot = place.strip_prefix("(0,").and_then(|rest| rest.strip_suffix(')'));
-        slot.expect("few rows are on one page").parse().expect("a number")
-    }
 }
 
 async fn record(store: &dyn JobStore, reports: &[TaskReport], now: i64) -> Recorded {
@@ -182,47 +175,6 @@ async fn tables_that_are_written_anew_between_batches_harm_nothing() {
             assert_sound(&two.there).await;
         }
     }
-}
-
-/// Writing a table anew keeps who wrote a row: only its number tells a job from another that was written with it and has come
-/// to lie in its place.
-#[tokio::test]
-async fn jobs_that_change_places_are_told_apart() {
-    let place = "SELECT ctid::text FROM job WHERE job_id = 'j00'";
-    let two = Two::with_jobs(2).await;
-    two.settled(1..5).await;
-    let before = two.slot(place).await;
-    create(&two.there, (1..before).map(|n| job(&format!("z{n}"))).collect::<Vec<_>>(), 6).await;
-    two.run("CREATE INDEX backwards ON job (job_id DESC)").await;
-    two.run("CLUSTER job USING backwards").await;
-    assert_eq!(two.slot("SELECT ctid::text FROM job WHERE job_id = 'j01'").await, before);
-    let reports = two.batch(&[5, 9_005]);
-    assert_eq!(record(&two.here, &reports, 7).await.outcomes, all(Counted, &reports));
-    for name in &two.names {
-        assert_eq!(read(&two.there, name).await.subtasks.completed, 10, "{name}");
-    }
-    assert_sound(&two.there).await;
-}
-
-#[tokio::test]
-async fn progress_that_changes_places_is_told_apart() {
-    let place =
-        "SELECT p.ctid::text FROM job_progress p JOIN job USING (partition_id, job_no) WHERE job_id = 'j00'";
-    let two = Two::with_jobs(2).await;
-    two.settled(1..5).await;
-    record(&two.here, &[complete("j00", ".9500"), complete("j01", ".9600")], 6).await;
-    let before = two.slot(place).await;
-    let others: Vec<String> = (1..before).map(|n| format!("z{n}")).collect();
-    create(&two.there, others.iter().map(|name| job(name)).collect::<Vec<_>>(), 6).await;
-    record(&two.there, &others.iter().map(|name| complete(name, ".9000")).collect::<Vec<_>>(), 6).await;
-    two.run("CREATE INDEX backwards ON job_progress (job_no DESC)").await;
-    two.run("CLUSTER job_progress USING backwards").await;
-    assert_eq!(two.slot(place).await, before + 1, "the other is before it");
-    let reports = two.batch(&[5, 9_005]);
-    assert_eq!(record(&two.here, &reports, 7).await.outcomes, all(Counted, &reports));
-    let known = [complete("j00", ".9500"), complete("j01", ".9600")];
-    assert_eq!(record(&two.there, &known, 8).await.outcomes, all(Duplicate, &known));
-    assert_sound(&two.there).await;
 }
 
 /// One life of a few running jobs in the memory store and in two stores on one database, of which one is used for a while and

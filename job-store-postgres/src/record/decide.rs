@@ -121,7 +121,7 @@ impl Decided {
             let row = &mut decided.job.row;
             if matches!(row.state.fail_by_prerequisite(record.now), Transition::To(_)) {
                 // It never ran: what was counted of it goes with the percentage.
-                decided.job.progress = LoadedTree::default();
+                *decided.job.progress = LoadedTree::default();
                 decided.job.broken = None;
                 decided.dropped.push(TaskPath::root());
                 decided.is_changed = true;

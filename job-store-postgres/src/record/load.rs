@@ -1,7 +1,6 @@
 //! Bringing the touched part of each job's progress into memory.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use job_core::progress::Footprint;
 use job_core::{JobKey, TaskId, TaskPath};
@@ -9,14 +8,14 @@ use sqlx::PgConnection;
 
 use super::Record;
 use crate::job_rows::JobRow;
-use crate::progress_rows::{self, Broken, Key, LoadedTree};
+use crate::progress_rows::{self, Broken, Key, LoadedTree, Trees};
 use crate::step::Trouble;
 
 /// A job in memory: locked, or one version of it.
 #[derive(Debug)]
 pub(crate) struct LoadedJob {
-    pub(crate) row: JobRow,
-    pub(crate) progress: LoadedTree,
+    pub(crate) row: Box<JobRow>,
+    pub(crate) progress: Box<LoadedTree>,
     /// Its stored progress makes no sense.
     pub(crate) broken: Option<Broken>,
     /// It was not read by this call, and may have been changed long ago.
@@ -24,6 +23,25 @@ pub(crate) struct LoadedJob {
 }
 
 impl LoadedJob {
+    /// With its own progress record, if that is of any use.
+    fn of(row: JobRow) -> Self {
+        let tree = if row.state.status.accepts_reports() {
+            LoadedTree::of_job(&row)
+        } else {
+            Ok(LoadedTree::default())
+        };
+        let (progress, broken) = match tree {
+            Ok(tree) => (tree, None),
+            Err(broken) => (LoadedTree::default(), Some(broken)),
+        };
+        Self { row: Box::new(row), progress: Box::new(progress), broken, is_recalled: false }
+    }
+
+    /// Whether there is progress beside its row that reports may touch.
+    fn needs_rows(&self) -> bool {
+        self.row.has_progress_rows && self.row.state.status.accepts_reports() && self.broken.is_none()
+    }
+
     /// How much memory it takes, nearly.
     pub(super) fn bytes(&self) -> usize {
         self.row.bytes() + self.progress.bytes()
@@ -37,52 +55,46 @@ struct Larger<'a> {
     tasks: Vec<&'a TaskId>,
 }
 
-type Trees = HashMap<i64, LoadedTree>;
-
-/// Adds to the jobs that were read those that are `recalled`, and to all of them what the batch needs of their progress.
+/// Adds the jobs that were read to those that are `recalled`, and to all of them what the batch needs of their progress.
 /// `None` when some job is no more the version that was read.
 pub(super) async fn load(
     connection: &mut PgConnection,
     record: &Record<'_>,
-    mut rows: HashMap<JobKey, JobRow>,
+    rows: Vec<JobRow>,
     recalled: HashMap<JobKey, LoadedJob>,
 ) -> Result<Option<HashMap<JobKey, LoadedJob>>, Trouble> {
-    let mut trees: Trees = HashMap::with_capacity(rows.len() + recalled.len());
-    let mut recalled_numbers = HashSet::with_capacity(recalled.len());
-    for (key, job) in recalled {
-        recalled_numbers.insert(job.row.job_no);
-        trees.insert(job.row.job_no, job.progress);
-        rows.insert(key, job.row);
+    let mut jobs = recalled;
+    jobs.reserve(rows.len());
+    jobs.extend(rows.into_iter().map(|row| (row.key.clone(), LoadedJob::of(row))));
+    let mut trees = Trees::new();
+    for key in record.keys() {
+        if let Some(job) = jobs.get_mut(key).filter(|job| job.needs_rows()) {
+            trees.insert(job.row.job_no, std::mem::take(&mut job.progress));
+        }
+    }
+    if trees.is_empty() {
+        return Ok(Some(jobs));
     }
     let mut broken: HashMap<i64, Broken> = HashMap::new();
-    let mut larger: Vec<Larger<'_>> = Vec::new();
-    for (key, places) in &record.groups {
-        let Some(row) = rows.get(*key).filter(|row| row.state.status.accepts_reports()) else { continue };
-        if let Entry::Vacant(place) = trees.entry(row.job_no) {
-            match LoadedTree::of_job(row) {
-                Ok(tree) => drop(place.insert(tree)),
-                Err(error) => drop(broken.insert(row.job_no, error)),
-            }
-        }
-        if row.has_progress_rows && !broken.contains_key(&row.job_no) {
+    let larger: Vec<Larger<'_>> = record
+        .groups
+        .iter()
+        .filter_map(|(key, places)| {
+            let row = &*jobs.get(*key).filter(|job| job.needs_rows())?.row;
             let tasks: Vec<&TaskId> = places.iter().map(|place| &record.reports[*place].task).collect();
-            larger.push(Larger {
-                row,
-                footprint: Footprint::of(tasks.iter().map(|task| task.path())),
-                tasks,
-            });
-        }
-    }
-    if !larger.is_empty() && !load_rows(connection, &larger, &mut trees, &mut broken).await? {
+            Some(Larger { row, footprint: Footprint::of(tasks.iter().map(|task| task.path())), tasks })
+        })
+        .collect();
+    if !load_rows(connection, &larger, &mut trees, &mut broken).await? {
         return Ok(None);
     }
-    let loaded = rows.into_iter().map(|(key, row)| {
-        let progress = trees.remove(&row.job_no).unwrap_or_default();
-        let broken = broken.remove(&row.job_no);
-        let is_recalled = recalled_numbers.contains(&row.job_no);
-        (key, LoadedJob { row, progress, broken, is_recalled })
-    });
-    Ok(Some(loaded.collect()))
+    for job in jobs.values_mut() {
+        if let Some(tree) = trees.remove(&job.row.job_no) {
+            job.progress = tree;
+            job.broken = broken.remove(&job.row.job_no);
+        }
+    }
+    Ok(Some(jobs))
 }
 
 /// Returns whether all jobs are the versions that were read.

@@ -178,7 +178,9 @@ impl Step for Record<'_> {
         }
         let mut rows = self.lock(connection).await?;
         let edges = self.lock_dependents(connection, &mut rows).await?;
-        let jobs = load::load(connection, self, rows, HashMap::new()).await?.ok_or(Trouble::Again)?;
+        let jobs = load::load(connection, self, rows.into_values().collect(), HashMap::new())
+            .await?
+            .ok_or(Trouble::Again)?;
         let decided = decide::decide(self, jobs, &edges);
         let recorded = write(connection, decided, self.now).await?;
         Ok(Outcome { recorded, written: Vec::new() })

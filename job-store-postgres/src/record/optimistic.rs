@@ -135,7 +135,6 @@ impl Moved {
         if !damaged.is_empty() {
             return Ok(None);
         }
-        let rows = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
         let is_recalling = !recalled.is_empty();
         let Some(jobs) = load::load(connection, record, rows, recalled).await? else {
             if is_recalling {
@@ -171,7 +170,7 @@ impl Moved {
     }
 
     fn rows(&self) -> Vec<&JobRow> {
-        self.jobs.iter().map(|job| &job.job.row).collect()
+        self.jobs.iter().map(|job| &*job.job.row).collect()
     }
 
     /// `None` when nothing was written.
@@ -212,12 +211,8 @@ impl Moved {
 
     fn written(mut self, writes: Writes, writer: Option<RowWriter>) -> Outcome {
         let Some(writer) = writer else { return self.unwritten() };
-        let mut trees = HashMap::with_capacity(self.jobs.len());
-        for DecidedJob { job, .. } in &mut self.jobs {
-            job.row.was_written(writer);
-            trees.insert(job.row.job_no, &mut job.progress);
-        }
-        writes.was_written(&mut trees);
+        self.jobs.iter_mut().for_each(|job| job.job.row.was_written(writer));
+        writes.was_written(self.jobs.iter_mut().map(|job| (job.job.row.job_no, &mut *job.job.progress)));
         Outcome { recorded: self.recorded, written: self.jobs.into_iter().map(|job| job.job).collect() }
     }
 }

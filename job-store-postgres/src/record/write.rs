@@ -32,7 +32,7 @@ pub(crate) async fn write(
     }
     failures.insert_added(connection).await?;
     write_progress(connection, &mut changed).await?;
-    let rows: Vec<&JobRow> = changed.iter().map(|job| &job.job.row).collect();
+    let rows: Vec<&JobRow> = changed.iter().map(|job| &*job.job.row).collect();
     job_rows::write(connection, &rows).await?;
     Ok(recorded)
 }
@@ -48,7 +48,7 @@ fn has_finished(row: &JobRow) -> bool {
 
 /// Who has finished has nothing more to be published and waits for nobody.
 async fn write_followers(connection: &mut PgConnection, changed: &[DecidedJob]) -> Result<(), Trouble> {
-    let finished = || changed.iter().map(|job| &job.job.row).filter(|row| has_finished(row));
+    let finished = || changed.iter().map(|job| &*job.job.row).filter(|row| has_finished(row));
     let mut partitions: Vec<&str> = finished().map(|row| row.key.partition.as_str()).collect();
     partitions.dedup();
     // Who has started waits for nobody.

@@ -89,7 +89,8 @@ async fn progress(
     let repair = check_progress(&key, &mut row.state, tree, findings);
     is_changed |= repair != ProgressRepair::None;
     let dropped = if repair == ProgressRepair::Drop { vec![TaskPath::root()] } else { Vec::new() };
-    let job = LoadedJob { row, progress, broken: None, is_recalled: false };
+    let job =
+        LoadedJob { row: Box::new(row), progress: Box::new(progress), broken: None, is_recalled: false };
     let job = DecidedJob { job, is_changed: true, dropped };
     Ok((is_changed && findings.repair()).then_some((job, repair)))
 }
