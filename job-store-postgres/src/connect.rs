@@ -34,6 +34,10 @@ pub(crate) fn pool(options: &PostgresOptions, clock: Arc<dyn Clock>) -> PgPool {
         ("enable_mergejoin", "off".to_owned()),
         ("enable_sort", "off".to_owned()),
         ("jit", "off".to_owned()),
+        // Starting other processes takes longer than any of these statements may.
+        ("max_parallel_workers_per_gather", "0".to_owned()),
+        // Values never decide which index is right, and planning the larger statements costs more than running them.
+        ("plan_cache_mode", "force_generic_plan".to_owned()),
     ];
     let connect = options.connect.clone().application_name(&options.application_name).options(session);
     PgPoolOptions::new()

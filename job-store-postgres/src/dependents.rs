@@ -1,6 +1,9 @@
 //! Who waits for whom: the table `job_dependency`, and what a finished job does to it.
 //!
 //! Edges are locked in the order of their primary key, before rows of the outbox.
+//!
+//! Where they are looked for by their prerequisite an order is asked for that only the primary key has. While the table is empty
+//! its two indexes cost the same, and a plan that is made then could go through all edges of a partition by the other.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -95,14 +98,16 @@ pub(crate) async fn closure<'a>(
              FROM unnest($1::text[], $2::text[]) AS k(partition_id, job_id)
              CROSS JOIN LATERAL (
                  SELECT dependent_id FROM job_dependency
-                 WHERE partition_id = k.partition_id AND prerequisite_id = k.job_id OFFSET 0
+                 WHERE partition_id = k.partition_id AND prerequisite_id = k.job_id
+                 ORDER BY dependent_id OFFSET 0
              ) d
              UNION
              SELECT e.partition_id, e.dependent_id, d.dependent_id
              FROM edge e
              CROSS JOIN LATERAL (
                  SELECT dependent_id FROM job_dependency
-                 WHERE partition_id = e.partition_id AND prerequisite_id = e.dependent_id OFFSET 0
+                 WHERE partition_id = e.partition_id AND prerequisite_id = e.dependent_id
+                 ORDER BY dependent_id OFFSET 0
              ) d
          )
          SELECT partition_id, prerequisite_id, dependent_id FROM edge

@@ -156,7 +156,8 @@ async fn look_around(connection: &mut PgConnection, jobs: &[Numbered]) -> Result
         "SELECT k.place, j.status, d.fingerprint,
              k.is_own AND EXISTS (
                  SELECT FROM job_dependency e
-                 WHERE e.partition_id = k.partition_id AND e.prerequisite_id = k.job_id OFFSET 0
+                 WHERE e.partition_id = k.partition_id AND e.prerequisite_id = k.job_id
+                 ORDER BY e.dependent_id OFFSET 0
              ) AS is_waited_for
          FROM unnest($1::text[], $2::text[], $3::boolean[]) WITH ORDINALITY
              AS k(partition_id, job_id, is_own, place)
