@@ -186,14 +186,14 @@ pub(crate) fn needed_at(footprint: &Footprint, loaded: &LoadedTree) -> BTreeSet<
 // Which of the jobs are still the versions that were read comes along: rows of another version are of no use, and their
 // numbers may contradict those in memory.
 macro_rules! with_same_jobs {
-    ($partitions:literal, $ids:literal, $numbers:literal, $writers:literal, $times:literal, $select:literal) => {
+    ($select_with_five_parameters:literal) => {
         concat!(
             "WITH same AS MATERIALIZED (",
-            same_jobs!($partitions, $ids, $numbers, $writers, $times, "OFFSET 0"),
+            same_jobs!("$6", "$7", "$8", "$9", "$10", "OFFSET 0"),
             ") SELECT NULL::bigint AS job_no, NULL::bytea AS parent, NULL::smallint AS kind, count(*) AS number,
                       NULL::bytea AS data FROM same
              UNION ALL ",
-            $select
+            $select_with_five_parameters
         )
     };
 }
@@ -211,11 +211,6 @@ pub(crate) async fn load(
     }
     let keys = || needed.iter().flat_map(|(row, keys)| keys.iter().map(move |key| (row, key)));
     let query = sqlx::query(with_same_jobs!(
-        "$6",
-        "$7",
-        "$8",
-        "$9",
-        "$10",
         "SELECT k.job_no, p.parent, p.kind, p.number, p.data
          FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS w(partition_id, parent, place)
          CROSS JOIN LATERAL (
@@ -255,11 +250,6 @@ pub(crate) async fn load_behind(
     }
     let places = || needed.iter().flat_map(|(row, places)| places.iter().map(move |place| (row, place)));
     let query = sqlx::query(with_same_jobs!(
-        "$6",
-        "$7",
-        "$8",
-        "$9",
-        "$10",
         "SELECT k.job_no, p.parent, p.kind, p.number, p.data
          FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bigint[], $5::bigint[])
              AS k(partition_id, job_no, parent, block, chunk)
