@@ -31,7 +31,7 @@ const FIRST_BATCH: u32 = 4;
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispatcherSettings {
-    /// How many entries are taken at once.
+    /// How many entries are taken at once, at most: the first batch after a rest is a quarter of that.
     pub batch_size: u32,
     /// No more are taken at once when their messages have this many bytes. Up to three batches are held in memory.
     pub batch_bytes: usize,

@@ -13,7 +13,7 @@ use crate::job_rows::{self, DamagedRow, JobRow, JobRows, Lock};
 use crate::list;
 use crate::removal::{self, Leaving};
 use crate::step::{Form, Step, Trouble};
-use crate::{dependents, outbox_rows, progress_rows};
+use crate::{dependents, outbox_rows, progress_writes};
 
 pub(crate) struct Act<'a> {
     pub(crate) job: &'a JobKey,
@@ -199,7 +199,7 @@ async fn follow_status(connection: &mut PgConnection, rows: &mut [&mut JobRow]) 
     outbox_rows::finish(connection, &partitions, &finished).await?;
     outbox_rows::hold(connection, &partitions, &held, true).await?;
     outbox_rows::hold(connection, &partitions, &free, false).await?;
-    progress_rows::remove_all(connection, &partitions, &emptied).await?;
+    progress_writes::remove_all(connection, &partitions, &emptied).await?;
     for row in rows.iter_mut().filter(|row| !row.state.status.keeps_progress()) {
         (row.progress, row.has_progress_rows) = (None, false);
     }

@@ -18,6 +18,7 @@ use crate::step::Trouble;
 pub(crate) struct JobRow {
     pub(crate) key: JobKey,
     pub(crate) job_no: i64,
+    /// Of the version that was read or written.
     writer: RowWriter,
     pub(crate) create_time: Timestamp,
     /// As it is stored.
@@ -241,10 +242,11 @@ pub(crate) fn count(value: u32) -> i32 {
 pub(crate) async fn write(connection: &mut PgConnection, rows: &[&JobRow]) -> Result<(), sqlx::Error> {
     let Some(first) = rows.first() else { return Ok(()) };
     let now = first.state.last_update_time;
-    let (progressed, mut changed): (Vec<&JobRow>, Vec<&JobRow>) =
+    let (progressed, changed): (Vec<&JobRow>, Vec<&JobRow>) =
         rows.iter().partition(|row| row.has_only_progressed() && row.state.last_update_time == now);
-    if !progressed.is_empty() && !write_progressed(connection, &progressed, now).await? {
-        changed.extend(progressed);
+    if !progressed.is_empty() {
+        let query = bind_progressed(sqlx::query(progressed!()), &progressed, now);
+        query.execute(&mut *connection).await?;
     }
     if changed.is_empty() {
         return Ok(());
@@ -337,16 +339,6 @@ pub(crate) fn bind_writers<'q>(
     query
         .bind(rows.iter().map(|row| row.writer).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.before.last_update_time.as_millis()).collect::<Vec<_>>())
-}
-
-/// Writes rows of which few columns have changed. Returns whether all were found.
-async fn write_progressed(
-    connection: &mut PgConnection,
-    rows: &[&JobRow],
-    now: Timestamp,
-) -> Result<bool, sqlx::Error> {
-    let query = bind_progressed(sqlx::query(progressed!()), rows, now);
-    Ok(query.execute(connection).await?.rows_affected() == rows.len() as u64)
 }
 
 /// Writes rows of which any column may have changed, found by primary key.

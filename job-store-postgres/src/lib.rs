@@ -27,6 +27,7 @@ mod job_rows;
 mod outbox_rows;
 mod overview;
 mod progress_rows;
+mod progress_writes;
 mod redispatch;
 mod removal;
 

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row};
 use crate::job_rows::{CountChanges, DamagedRow, JobRow};
 use crate::status_code;
 use crate::step::Trouble;
-use crate::{dependents, outbox_rows, progress_rows, read};
+use crate::{dependents, outbox_rows, progress_writes, read};
 
 /// What has to be known of a locked job to remove it, and what there may be of it elsewhere.
 pub(crate) struct Leaving<'a> {
@@ -63,7 +63,7 @@ pub(crate) async fn remove(connection: &mut PgConnection, rows: &[Leaving<'_>]) 
     };
     dependents::forget_prerequisites(connection, &partitions, &numbers(|row| row.has_prerequisites)).await?;
     outbox_rows::remove(connection, &partitions, &numbers(|row| row.has_entries)).await?;
-    progress_rows::remove_all(connection, &partitions, &numbers(|row| row.has_progress_rows)).await?;
+    progress_writes::remove_all(connection, &partitions, &numbers(|row| row.has_progress_rows)).await?;
     remove_failures(connection, &partitions, &numbers(|row| row.has_failures)).await?;
     remove_details(connection, &partitions, &numbers(|_| true)).await?;
     sqlx::query(

@@ -74,10 +74,13 @@ impl<'a> Record<'a> {
         self.groups.iter().map(|(key, _)| *key)
     }
 
-    /// Recalls the jobs of the batch. What is returned is to be held until they are kept again.
-    pub(crate) async fn recall(&mut self, clock: &dyn Clock) -> Vec<MutexGuard<'a, ()>> {
-        let is_few = self.groups.len() <= optimistic::FEW;
-        let turn = if is_few { self.recent.turn(self.keys(), clock).await } else { Vec::new() };
+    /// Recalls the jobs of the batch. What is returned is to be held until they are kept again. Batches about several jobs
+    /// take no turns: they would mostly wait for batches about others.
+    pub(crate) async fn recall(&mut self, clock: &dyn Clock) -> Option<MutexGuard<'a, ()>> {
+        let turn = match self.groups.as_slice() {
+            [(key, _)] => self.recent.turn(key, clock).await,
+            _ => None,
+        };
         self.recalled = self.recent.take(self.keys(), clock.now());
         turn
     }

@@ -23,7 +23,7 @@ use super::write::collect_progress;
 use super::{LoadedJob, Outcome, Record, load};
 use crate::dependents::Edges;
 use crate::job_rows::{self, JobRow, JobRows, Lock, progressed, same_jobs};
-use crate::progress_rows::{Writes, insert_progress, update_progress};
+use crate::progress_writes::{Writes, insert_progress, update_progress};
 use crate::row_writer::RowWriter;
 use crate::step::{Form, Step, Trouble};
 

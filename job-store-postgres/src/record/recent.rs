@@ -4,7 +4,7 @@
 //! where a write finds that the job's row is still the version that was kept. Whoever takes a job has it alone, and what is
 //! not given back is forgotten: whatever goes wrong, the next batch reads.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -21,14 +21,14 @@ const UNUSED_MAX: Duration = Duration::from_secs(60);
 const JOBS_MIN: usize = 4;
 
 /// How many jobs can have turns of their own; others share.
-const TURNS: usize = 64;
+const TURNS: usize = 1_024;
 /// So long somebody waits for its turn, and then goes on without.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct RecentJobs {
     kept: Mutex<Kept<LoadedJob>>,
-    turns: [tokio::sync::Mutex<()>; TURNS],
+    turns: Box<[tokio::sync::Mutex<()>]>,
     hasher: RandomState,
     /// Of several trackers that share their jobs, none finds many as it left them.
     hope: Hope,
@@ -38,29 +38,17 @@ impl RecentJobs {
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             kept: Mutex::new(Kept::new(bytes_max)),
-            turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
             hasher: RandomState::new(),
             hope: Hope::default(),
         }
     }
 
-    /// Waits until nobody else in this process writes these jobs: each then finds them as the one before has left them, and
-    /// none holds a connection while it waits. Lasts until it is dropped.
-    pub(super) async fn turn<'k>(
-        &self,
-        keys: impl Iterator<Item = &'k JobKey>,
-        clock: &dyn Clock,
-    ) -> Vec<MutexGuard<'_, ()>> {
-        // In one order for everybody.
-        let places: BTreeSet<usize> = keys.map(|key| self.hasher.hash_one(key) as usize % TURNS).collect();
-        let turns = async {
-            let mut turns = Vec::with_capacity(places.len());
-            for place in places {
-                turns.push(self.turns[place].lock().await);
-            }
-            turns
-        };
-        clock.timeout(TURN_WAIT_MAX, turns).await.unwrap_or_default()
+    /// Waits until no other batch of this process is about this job alone: each then finds it as the one before has left it,
+    /// and none holds a connection while it waits. Lasts until it is dropped.
+    pub(super) async fn turn(&self, key: &JobKey, clock: &dyn Clock) -> Option<MutexGuard<'_, ()>> {
+        let place = self.hasher.hash_one(key) as usize % TURNS;
+        clock.timeout(TURN_WAIT_MAX, self.turns[place].lock()).await.ok()
     }
 
     /// Those that are there, as they were last written.

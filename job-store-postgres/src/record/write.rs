@@ -8,7 +8,8 @@ use sqlx::PgConnection;
 use super::decide::{Decided, DecidedJob};
 use super::load::LoadedJob;
 use crate::job_rows::{self, JobRow};
-use crate::progress_rows::{self, Broken, Writes};
+use crate::progress_rows::Broken;
+use crate::progress_writes::{self, Writes};
 use crate::step::Trouble;
 use crate::{dependents, outbox_rows};
 
@@ -64,7 +65,7 @@ async fn write_progress(connection: &mut PgConnection, changed: &mut [DecidedJob
     let mut partitions: Vec<&str> = emptied().map(|job| job.job.row.key.partition.as_str()).collect();
     partitions.dedup();
     let numbers: Vec<i64> = emptied().map(|job| job.job.row.job_no).collect();
-    progress_rows::remove_all(connection, &partitions, &numbers).await?;
+    progress_writes::remove_all(connection, &partitions, &numbers).await?;
     collect_progress(changed)?.write(connection).await?;
     Ok(())
 }
