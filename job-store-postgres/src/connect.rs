@@ -8,13 +8,11 @@ use job_core::{Clock, Error, ErrorKind, Result, RetryClass};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgConnection, PgPool, Row};
 
+use crate::connections::REST;
 use crate::options::PostgresOptions;
 use crate::{error, silence};
 
 const VERSION_MIN: i32 = 130_000;
-
-/// A connection that was used a moment ago is good; only one that has rested is tried before it is lent out.
-const IDLE_BEFORE_CHECK: Duration = Duration::from_secs(1);
 
 /// A pool that opens no connection yet.
 pub(crate) fn pool(options: &PostgresOptions, clock: Arc<dyn Clock>) -> PgPool {
@@ -48,7 +46,7 @@ pub(crate) fn pool(options: &PostgresOptions, clock: Arc<dyn Clock>) -> PgPool {
         .before_acquire(move |connection, state| {
             let clock = Arc::clone(&clock);
             Box::pin(async move {
-                if state.idle_for > IDLE_BEFORE_CHECK {
+                if state.idle_for > REST {
                     silence::ping(connection, clock.as_ref()).await?;
                 }
                 Ok(true)

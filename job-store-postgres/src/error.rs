@@ -44,6 +44,18 @@ pub(crate) fn is_read_only(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if state(error.as_ref()) == "25006")
 }
 
+/// Whether the connection is of no more use.
+pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        // The server says so before it closes a connection.
+        sqlx::Error::Database(error) => {
+            ["08", "57P0"].iter().any(|class| state(error.as_ref()).starts_with(class))
+        }
+        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => true,
+        _ => false,
+    }
+}
+
 /// Whether a row of this key exists already.
 pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if state(error.as_ref()) == "23505")

@@ -4,6 +4,7 @@ mod options;
 mod store;
 
 mod connect;
+mod connections;
 mod migrations;
 mod step;
 

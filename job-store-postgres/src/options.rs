@@ -78,8 +78,8 @@ impl PostgresOptions {
         self
     }
 
-    /// How long the server works on one statement; 30 seconds unless told otherwise, zero for as long as it takes. A call whose
-    /// connection has been silent for four times as long is given up, although the server answers others.
+    /// How long the server works on one statement; 30 seconds unless told otherwise, zero for as long as it takes. A call that
+    /// has got nowhere on one connection for four times as long is begun again on another.
     #[must_use]
     pub fn with_statement_timeout(mut self, limit: Duration) -> Self {
         self.statement_timeout = limit;

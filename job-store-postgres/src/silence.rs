@@ -3,6 +3,7 @@
 //! waits for ever when there is nothing to send. No time-out of the server helps, and the driver has none of its own.
 
 use std::io;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use job_core::{Clock, ClockExt};
@@ -15,32 +16,65 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long a connection that did nothing for a while, or has just done its work, may take to answer a ping.
 pub(crate) const PING: Duration = Duration::from_secs(2);
 
-/// Completes when the server does not answer any more, or after `patience` even if it does: then it is this one
-/// connection that is dead. Statements that merely take long are left alone.
-pub(crate) async fn until_gone(pool: &PgPool, clock: &dyn Clock, patience: Duration) -> sqlx::Error {
+/// For how long the server must have been waiting for a connection's next word, while we wait for its answer, to tell that
+/// nothing passes there any more. Between two statements it waits as well, but not so long.
+const IDLE: &str = "4 s";
+
+/// The server's process at the other end of a connection; not known before there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Backend(AtomicI32);
+
+impl Backend {
+    pub(crate) fn is(&self, process: i32) {
+        self.0.store(process, Ordering::Relaxed);
+    }
+}
+
+/// Completes when the server does not answer any more, or has nothing to answer on this connection, as when it was forgotten
+/// on the way; or after `patience`, whatever it does. Statements that merely take long are left alone.
+pub(crate) async fn until_gone(
+    pool: &PgPool,
+    clock: &dyn Clock,
+    patience: Duration,
+    backend: &Backend,
+) -> sqlx::Error {
     let begun = clock.now();
     loop {
         clock.sleep(SILENCE).await;
-        if clock.now().since(begun) >= patience || !is_there(pool, clock).await {
+        if clock.now().since(begun) >= patience || !is_there(pool, clock, backend).await {
             return silent();
         }
     }
 }
 
 /// Whether the server answers on a new connection; that it takes no more of them is an answer as well.
-async fn is_there(pool: &PgPool, clock: &dyn Clock) -> bool {
+async fn is_there(pool: &PgPool, clock: &dyn Clock, backend: &Backend) -> bool {
     let options = pool.connect_options();
     let asking = async {
         match PgConnection::connect_with(&options).await {
-            Ok(connection) => {
+            Ok(mut connection) => {
+                let is_at_work = is_at_work(&mut connection, backend).await;
                 // The answer to a farewell is of no interest.
                 let _ = connection.close().await;
-                true
+                is_at_work
             }
             Err(error) => matches!(error, sqlx::Error::Database(_)),
         }
     };
     clock.timeout(ANSWER, asking).await.unwrap_or(false)
+}
+
+/// Whether the server's side of a connection does something, as far as the server tells.
+async fn is_at_work(connection: &mut PgConnection, backend: &Backend) -> bool {
+    let process = backend.0.load(Ordering::Relaxed);
+    if process == 0 {
+        return true;
+    }
+    let at_work = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity
+             WHERE pid = $1 AND NOT (state LIKE 'idle%' AND clock_timestamp() - state_change > $2::text::interval))",
+    );
+    at_work.bind(process).bind(IDLE).fetch_one(connection).await.unwrap_or(true)
 }
 
 /// Whether a connection still answers.

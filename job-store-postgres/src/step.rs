@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use job_core::{Clock, ClockExt, Error, ErrorKind, IdSource, RandomIds, Result, Shutdown};
-use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool, Postgres};
+use job_core::{Clock, Error, ErrorKind, IdSource, RandomIds, Result};
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
+use crate::connections::Connections;
+use crate::silence::Backend;
 use crate::{error, silence};
 
 /// How often a step is run before its failure is the caller's.
@@ -75,7 +76,7 @@ pub(crate) trait Step: Send {
 /// Runs steps.
 #[derive(Debug)]
 pub(crate) struct Runner<'a> {
-    pub(crate) pool: &'a PgPool,
+    pub(crate) connections: &'a Arc<Connections>,
     pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) retry_limit: Duration,
     pub(crate) statement_timeout: Duration,
@@ -115,34 +116,52 @@ impl Runner<'_> {
     /// One attempt, given up when the server has fallen silent.
     async fn attempt<S: Step>(&self, step: &mut S) -> Result<S::Output, Trouble> {
         let patience = patience(S::IS_LONG, self.statement_timeout);
+        let backend = Backend::default();
         tokio::select! {
             biased;
-            outcome = self.converse(step) => outcome,
-            gone = silence::until_gone(self.pool, self.clock.as_ref(), patience) => Err(gone.into()),
+            outcome = self.converse(step, &backend) => outcome,
+            gone = silence::until_gone(self.connections.pool(), self.clock.as_ref(), patience, &backend) => {
+                Err(gone.into())
+            }
         }
     }
 
-    async fn converse<S: Step>(&self, step: &mut S) -> Result<S::Output, Trouble> {
-        let mut lent = Lent::new(self.pool.acquire().await?, Arc::clone(self.clock));
+    async fn converse<S: Step>(&self, step: &mut S, backend: &Backend) -> Result<S::Output, Trouble> {
+        let mut lent = self.connections.lend().await?;
+        backend.is(lent.backend());
         if S::FORM == Form::Statement {
-            let result = step.run(&mut lent.connection).await;
-            lent.is_clean = !result.as_ref().is_err_and(is_of_the_session);
+            let result = step.run(&mut lent).await;
+            match &result {
+                Ok(_) => lent.is_good(),
+                Err(trouble) if is_of_the_session(trouble) => (),
+                Err(_) => lent.is_doubtful(),
+            }
             return result;
         }
-        match lent.begin(step).await {
+        match begin(&mut lent, step).await {
             Ok(output) => {
-                lent.end("COMMIT").await?;
+                lent.execute("COMMIT").await?;
+                lent.is_good();
                 Ok(output)
             }
             // Dropped, it takes its session with it.
             Err(trouble) if is_of_the_session(&trouble) => Err(trouble),
             Err(trouble) => {
                 // The trouble matters more than a failure to roll back, which costs only the connection.
-                let _ = lent.end("ROLLBACK").await;
+                if lent.execute("ROLLBACK").await.is_ok() {
+                    lent.is_doubtful();
+                }
                 Err(trouble)
             }
         }
     }
+}
+
+/// Everything between the beginning and the end of a transaction, an opening that does some of the work included.
+async fn begin<S: Step>(connection: &mut PgConnection, step: &mut S) -> Result<S::Output, Trouble> {
+    // Checked: an opening is made of fixed text and of numbers.
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(step.opening()))).await?;
+    step.run(connection).await
 }
 
 /// How long an attempt may take. To PostgreSQL a time-out of zero is none.
@@ -162,49 +181,7 @@ fn pause(attempts: u32) -> Duration {
 
 /// Whether another session might not have the trouble.
 fn is_of_the_session(trouble: &Trouble) -> bool {
-    matches!(trouble, Trouble::Database(cause) if error::is_read_only(cause))
-}
-
-/// A connection while something is done with it. Dropped before that has come to its end, it is closed, and the server
-/// rolls back.
-struct Lent {
-    connection: PoolConnection<Postgres>,
-    clock: Arc<dyn Clock>,
-    /// Whether nothing is left of what was done. Not before the first word is sent: after it, nobody knows what the server
-    /// has heard.
-    is_clean: bool,
-}
-
-impl Lent {
-    fn new(connection: PoolConnection<Postgres>, clock: Arc<dyn Clock>) -> Self {
-        Self { connection, clock, is_clean: false }
-    }
-
-    /// Everything between the beginning and the end of a transaction, an opening that does some of the work included.
-    async fn begin<S: Step>(&mut self, step: &mut S) -> Result<S::Output, Trouble> {
-        // Checked: an opening is made of fixed text and of numbers.
-        self.connection.execute(sqlx::raw_sql(AssertSqlSafe(step.opening()))).await?;
-        step.run(&mut self.connection).await
-    }
-
-    async fn end(&mut self, how: &'static str) -> Result<(), sqlx::Error> {
-        self.connection.execute(how).await?;
-        self.is_clean = true;
-        Ok(())
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if !self.is_clean {
-            self.connection.close_on_drop();
-            return;
-        }
-        // What the pool does with a connection that is given back, but not for ever: it pings it first, and one that never
-        // answers would keep its place among those that there may be.
-        let (clock, giving_back) = (Arc::clone(&self.clock), self.connection.return_to_pool());
-        Shutdown::new().spawn(async move { clock.timeout(silence::PING, giving_back).await });
-    }
+    matches!(trouble, Trouble::Database(cause) if error::is_read_only(cause) || error::is_lost(cause))
 }
 
 #[cfg(test)]

@@ -8,17 +8,18 @@ use async_trait::async_trait;
 use job_core::progress::TaskProgress;
 use job_core::query::{JobPage, JobQuery, Selection};
 use job_core::store::{
-    Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, Connections, CreateOutcome, Drift, JobStore,
+    self, Action, ActionOutcome, BulkOutcome, ClaimRequest, Claimed, CreateOutcome, Drift, JobStore,
     LeaseOwner, Overview, PruneRequest, Recorded, RedispatchStep, Settled, StowOutcome, StowedMessage,
     Suspension, TaskReport, VerifyRequest,
 };
 use job_core::{
     AcceptedJob, Clock, Failure, Job, JobId, JobKey, JobStatus, PartitionId, Result, TaskPath, Timestamp,
 };
-use sqlx::{Connection, PgPool};
+use sqlx::Connection;
 
 use crate::actions::{Act, ActOnSelected};
 use crate::claim::{Claim, Turn};
+use crate::connections::Connections;
 use crate::create;
 use crate::dependents::Dependents;
 use crate::failures::Failures;
@@ -47,7 +48,7 @@ struct Hopes {
 
 /// A store of jobs in a PostgreSQL database.
 pub struct PostgresStore {
-    pool: PgPool,
+    connections: Arc<Connections>,
     clock: Arc<dyn Clock>,
     options: PostgresOptions,
     numbers: Numbers,
@@ -74,9 +75,8 @@ impl PostgresStore {
     /// A store that connects when it is first used, and so may be made while the database is away.
     #[must_use]
     pub fn lazy(options: PostgresOptions, clock: Arc<dyn Clock>) -> Self {
-        let pool = connect::pool(&options, Arc::clone(&clock));
         Self {
-            pool,
+            connections: Arc::new(Connections::new(&options, Arc::clone(&clock))),
             clock,
             recent: RecentJobs::new(options.recent_bytes),
             options,
@@ -87,7 +87,7 @@ impl PostgresStore {
     }
 
     async fn open(&self) -> Result<sqlx::PgConnection> {
-        let connect = sqlx::PgConnection::connect_with(&self.pool.connect_options()).await;
+        let connect = sqlx::PgConnection::connect_with(&self.connections.pool().connect_options()).await;
         connect.map_err(|cause| error::from_database(cause).with_operation("store::connect"))
     }
 
@@ -128,12 +128,12 @@ impl PostgresStore {
 
     /// Closes all connections, once what they do is done. Later calls fail.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.connections.close().await;
     }
 
     fn runner(&self) -> Runner<'_> {
         Runner {
-            pool: &self.pool,
+            connections: &self.connections,
             clock: &self.clock,
             retry_limit: self.options.retry_limit,
             statement_timeout: self.options.statement_timeout,
@@ -336,9 +336,9 @@ impl JobStore for PostgresStore {
 
     async fn overview(&self, now: Timestamp) -> Result<Overview> {
         let mut overview = self.runner().run(Glance { now }).await?;
-        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
-        let used = self.pool.size().saturating_sub(idle);
-        overview.connections = Some(Connections { used, idle, max: self.options.pool_size });
+        let (size, idle) = self.connections.counts();
+        overview.connections =
+            Some(store::Connections { used: size - idle, idle, max: self.options.pool_size });
         Ok(overview)
     }
 

@@ -173,11 +173,10 @@ async fn a_statement_that_takes_long_is_waited_for() {
     assert_eq!(rig.completed().await, 1);
 }
 
-/// The server is there, and answers others.
+/// The server is there, and answers others; it says that it has heard nothing here.
 #[tokio::test]
-async fn a_connection_that_was_forgotten_on_the_way_is_given_up_at_last() {
-    // It is waited for four times as long, so that a step of several statements gets to its end.
-    let rig = Rig::new(|options| options.with_statement_timeout(Duration::from_secs(1))).await;
+async fn a_connection_that_was_forgotten_on_the_way_is_given_up() {
+    let rig = Rig::new(|options| options).await;
     rig.line.will(Break::ForgetsAtBegin);
     let begun = rig.clock.now();
     rig.report(".1").await.expect("on a new connection");
@@ -186,7 +185,7 @@ async fn a_connection_that_was_forgotten_on_the_way_is_given_up_at_last() {
     assert_eq!(rig.completed().await, 1);
 }
 
-/// The pool pings a connection that is given back. One that never answers keeps nobody else from working.
+/// The next one to use the connection learns from the server that nothing passes there.
 #[tokio::test]
 async fn a_connection_that_falls_silent_after_its_work_makes_room() {
     let rig = Rig::new(|options| options).await;
@@ -196,6 +195,6 @@ async fn a_connection_that_falls_silent_after_its_work_makes_room() {
     let begun = rig.clock.now();
     rig.report(".2").await.expect("there is room for a new connection");
     let time = rig.clock.now().since(begun);
-    assert!(time <= Duration::from_secs(5), "{time:?}");
+    assert!(time <= Duration::from_secs(15), "{time:?}");
     assert_eq!(rig.completed().await, 2);
 }
