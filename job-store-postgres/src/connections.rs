@@ -75,24 +75,17 @@ impl Connections {
     /// Waits for a connection, in turn with others who do.
     pub(crate) async fn lend(self: &Arc<Self>) -> Result<Lent, sqlx::Error> {
         let place = self.place().await?;
-        let (connection, out) = match self.take_warm() {
-            Some(warm) => (warm.connection, warm.out),
-            None => self.take_out().await?,
+        let lend = |connection, out| {
+            let lender = Arc::clone(self);
+            Lent { connection: Some(connection), out, ending: Ending::Unknown, lender, _place: place }
         };
-        let lender = Arc::clone(self);
-        Ok(Lent { connection: Some(connection), out, ending: Ending::Unknown, lender, _place: place })
-    }
-
-    async fn take_out(&self) -> Result<(PoolConnection<Postgres>, Out), sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        let backend = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await;
-        match backend {
-            Ok(backend) => Ok((connection, Out { since: self.clock.now(), backend })),
-            Err(error) => {
-                connection.close_on_drop();
-                Err(error)
-            }
+        if let Some(warm) = self.take_warm() {
+            return Ok(lend(warm.connection, warm.out));
         }
+        let connection = self.pool.acquire().await?;
+        let mut lent = lend(connection, Out { since: self.clock.now(), backend: 0 });
+        lent.out.backend = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *lent).await?;
+        Ok(lent)
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
@@ -120,7 +113,7 @@ impl Connections {
             let Some(warm) = warm.as_mut().filter(|_| now.since(out.since) < OUT_MAX) else {
                 return Some(connection);
             };
-            warm.push_back(Warm { connection, out, rests_since: self.clock.now() });
+            warm.push_back(Warm { connection, out, rests_since: now });
             let longest = warm.pop_front_if(|warm| now.since(warm.rests_since) >= REST);
             longest.map(|warm| warm.connection)
         });

@@ -22,7 +22,7 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
-const ALL: [Migration; 6] = [
+const ALL: [Migration; 7] = [
     Migration { version: 1, name: "jobs", sql: include_str!("../migrations/0001_jobs.sql") },
     Migration { version: 2, name: "kept tasks", sql: include_str!("../migrations/0002_kept_tasks.sql") },
     Migration {
@@ -44,6 +44,11 @@ const ALL: [Migration; 6] = [
         version: 6,
         name: "progress in its rows",
         sql: include_str!("../migrations/0006_progress_in_its_rows.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "fewer entries",
+        sql: include_str!("../migrations/0007_fewer_entries.sql"),
     },
 ];
 

@@ -86,10 +86,10 @@ impl Narrowing {
                 sql.push(" AND job_id = ANY(").push_bind(ids.clone()).push(")");
             }
             Self::Names(keys) => {
-                sql.push(" AND name_key = ANY(").push_bind(keys.clone()).push(")");
+                sql.push(" AND name_key < '\\xff' AND name_key = ANY(").push_bind(keys.clone()).push(")");
             }
             Self::NameRange(first, end) => {
-                sql.push(" AND name_key >= ").push_bind(first.clone());
+                sql.push(" AND name_key < '\\xff' AND name_key >= ").push_bind(first.clone());
                 if let Some(end) = end {
                     sql.push(" AND name_key < ").push_bind(end.clone());
                 }

@@ -2,7 +2,10 @@
 //!
 //! A field has a group, which is indexed, and where the group alone does not decide the order, a finer value within it.
 //! The job id, ascending, breaks ties in both directions. A descending listing therefore is not an index read backwards:
-//! for fields in which many jobs share a value it goes from group to group, each read in id order.
+//! for fields in which many jobs share a value it goes from group to group, each read in id order. The group that most new jobs
+//! belong to is not in the field's index, which costs them an entry less, but merged from others.
+
+use std::cmp::Ordering;
 
 use job_core::query::{Cursor, SortDirection, SortField, SortValue};
 use sqlx::Row;
@@ -23,8 +26,56 @@ pub(super) enum Table {
 pub(super) enum Shape {
     /// Few jobs share a group: the index is walked, and ties are sorted as they come.
     Walk,
-    /// Many may share one. The text is a condition on the group `s.value`: whether it decides the order by itself.
-    Groups(&'static str),
+    /// Many may share one.
+    Groups(Groups),
+}
+
+/// Groups that are found by skipping along an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Groups {
+    /// A condition on the group `s.value`: whether it decides the order by itself.
+    pub(super) decides: &'static str,
+    /// What the entries of the index have in common, if it has not all jobs.
+    pub(super) indexed: &'static str,
+    /// The group that is not in the index, or not as a whole.
+    pub(super) rest: Option<Rest>,
+}
+
+/// A group of jobs, in id order, that is merged from ranges of other indexes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rest {
+    pub(super) group: Group,
+    /// Conditions, each of which makes a range; no job satisfies two.
+    pub(super) ranges: &'static [&'static str],
+}
+
+/// A group that is known beforehand. What lies within it is nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    /// Of all texts the last.
+    Absent,
+    /// Of all percentages the first.
+    Zero,
+}
+
+impl Group {
+    /// Its columns `value` and `within`.
+    pub(super) fn columns(self) -> &'static str {
+        match self {
+            Self::Absent => "'\\xff'::bytea AS value, ''::bytea AS within",
+            Self::Zero => "0::smallint AS value, 0::smallint AS within",
+        }
+    }
+
+    /// Where it stands to the group of a place.
+    pub(super) fn beside(self, bound: &Bound) -> Ordering {
+        match (self, bound) {
+            (Self::Absent, Bound::Text { group, .. }) => ABSENT.cmp(group),
+            (Self::Zero, Bound::Number { group, .. }) => 0.cmp(group),
+            // A place is always made for the field of its listing.
+            (Self::Absent, Bound::Number { .. }) | (Self::Zero, Bound::Text { .. }) => Ordering::Less,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,32 +90,78 @@ pub(super) struct Order {
 
 const TEXT_DECIDES: &str = "octet_length(s.value) < 400";
 
+macro_rules! texts_without {
+    ($($texts:literal)*) => {
+        &[$(concat!("texts = ", $texts)),*]
+    };
+}
+
 pub(super) fn order(field: &SortField) -> Order {
-    let text = |table, group, within| Order {
-        table,
+    let text = |group, within, indexed, ranges| Order {
+        table: Table::Detail,
         group,
         group_type: "bytea",
         within,
-        shape: Shape::Groups(TEXT_DECIDES),
+        shape: Shape::Groups(Groups {
+            decides: TEXT_DECIDES,
+            indexed,
+            rest: Some(Rest { group: Group::Absent, ranges }),
+        }),
     };
     let number = |table, group, within, shape| Order { table, group, group_type: "bigint", within, shape };
+    let all = Groups { decides: "true", indexed: "true", rest: None };
     match field {
-        SortField::JobId => Order { shape: Shape::Walk, ..text(Table::Detail, "id_key", "''::bytea") },
-        SortField::Name => text(Table::Detail, "name_key", "coalesce(name_rest, '')"),
-        SortField::Description => text(Table::Detail, "description_key", "coalesce(description_rest, '')"),
-        SortField::ExternalData => {
-            text(Table::Detail, "external_data_key", "coalesce(external_data_rest, '')")
+        SortField::JobId => Order {
+            table: Table::Detail,
+            group: "id_key",
+            group_type: "bytea",
+            within: "''::bytea",
+            shape: Shape::Walk,
+        },
+        SortField::Name => {
+            text("name_key", "coalesce(name_rest, '')", "name_key < '\\xff'", texts_without!("0" "2" "4" "6"))
         }
-        SortField::Label(_) => text(Table::Label, "value_key", "coalesce(value_rest, '')"),
+        SortField::Description => text(
+            "description_key",
+            "coalesce(description_rest, '')",
+            "description_key < '\\xff'",
+            texts_without!("0" "1" "4" "5"),
+        ),
+        SortField::ExternalData => text(
+            "external_data_key",
+            "coalesce(external_data_rest, '')",
+            "external_data_key < '\\xff'",
+            texts_without!("0" "1" "2" "3"),
+        ),
+        SortField::Label(_) => Order {
+            table: Table::Label,
+            group: "value_key",
+            group_type: "bytea",
+            within: "coalesce(value_rest, '')",
+            // Those that lack the label are a part of their own.
+            shape: Shape::Groups(Groups {
+                decides: TEXT_DECIDES,
+                indexed: "value_key < '\\xff'",
+                rest: None,
+            }),
+        },
         SortField::CreateTime => number(Table::Detail, "create_time", "0::bigint", Shape::Walk),
         SortField::LastUpdateTime => number(Table::Job, "update_group", "last_update_time", Shape::Walk),
-        SortField::Status => number(Table::Job, "status", "0::bigint", Shape::Groups("true")),
+        SortField::Status => number(Table::Job, "status", "0::bigint", Shape::Groups(all)),
         SortField::PercentageComplete => number(
             Table::Job,
             "percentage_group",
             "hundredths",
-            // 0 and 100 percent.
-            Shape::Groups("s.value IN (0, 101)"),
+            Shape::Groups(Groups {
+                // 100 percent.
+                decides: "s.value = 101",
+                indexed: "percentage_group > 0",
+                rest: Some(Rest {
+                    group: Group::Zero,
+                    // 5 is Waiting.
+                    ranges: &["percentage_group = 0 AND status <> 5", "percentage_group = 0 AND status = 5"],
+                }),
+            }),
         ),
     }
 }

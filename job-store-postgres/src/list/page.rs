@@ -1,12 +1,14 @@
 //! The statement that finds a page: candidates in the order of an index, those that are not selected left out, and no
 //! more read than the page needs.
 
+use std::cmp::Ordering;
+
 use job_core::query::{Filter, JobQuery, Selection, SortDirection, SortField, SortValue, TextKey, TextTest};
 use sqlx::{Postgres, QueryBuilder};
 
 use super::conditions::{self, Needs};
 use super::narrowing::Narrowing;
-use super::order::{Bound, Direction, Order, Place, Shape, Table, direction, order};
+use super::order::{Bound, Direction, Group, Groups, Order, Place, Rest, Shape, Table, direction, order};
 use crate::sort_key::{ABSENT, SortKey};
 
 /// How candidates are found.
@@ -82,12 +84,9 @@ pub(super) fn push(sql: &mut QueryBuilder<Postgres>, query: &JobQuery, after: Op
             Some(lanes) if page.candidates == i64::MAX || lanes.count() == 1 => page.push_lanes(sql, &lanes),
             _ => page.push_walk(sql),
         },
-        (SortField::Label(key), _) => page.push_label(sql, key, way),
+        (SortField::Label(key), Shape::Groups(groups)) => page.push_label(sql, &groups, key, way),
         (_, Shape::Walk) => page.push_walk(sql),
-        (_, Shape::Groups(_)) => {
-            page.push_groups(sql, None);
-            page.push_limit(sql);
-        }
+        (_, Shape::Groups(groups)) => page.push_groups_and_rest(sql, &groups),
     }
 }
 
@@ -267,37 +266,81 @@ impl Page<'_> {
         self.push_limit(sql);
     }
 
-    /// Group after group, found by skipping along the index.
-    fn push_groups(&self, sql: &mut QueryBuilder<Postgres>, label: Option<&str>) {
-        let Order { table, group, .. } = self.order;
-        let Shape::Groups(decides) = self.order.shape else { return };
-        let push_label = |sql: &mut QueryBuilder<Postgres>| {
-            if let Some(key) = label {
-                sql.push(" AND label_key = ").push_bind(key.to_owned()).push(" AND value_key < '\\xff'");
+    /// The groups of the index, and before or behind them the one that is not in it.
+    fn push_groups_and_rest(&self, sql: &mut QueryBuilder<Postgres>, groups: &Groups) {
+        let is_ascending = self.direction.first == "min";
+        let standing = |rest: &Rest| self.after.map(|after| rest.group.beside(&after.bound));
+        let is_behind = if is_ascending { Ordering::Greater } else { Ordering::Less };
+        let rest =
+            groups.rest.as_ref().filter(|rest| standing(rest).is_none_or(|it| it.is_eq() || it == is_behind));
+        let is_within_rest = groups.rest.as_ref().and_then(standing) == Some(Ordering::Equal);
+        let is_rest_last = is_ascending == groups.rest.is_some_and(|rest| rest.group == Group::Absent);
+        sql.push("SELECT g.job_id, g.value, g.within, 0 AS part FROM (SELECT * FROM (");
+        if let Some(rest) = rest.filter(|_| !is_rest_last) {
+            self.push_rest(sql, rest, is_within_rest);
+            sql.push(" UNION ALL ");
+        }
+        if is_within_rest && is_rest_last {
+            // The groups are all before the place.
+        } else {
+            let page = Page { after: self.after.filter(|_| !is_within_rest), ..*self };
+            page.push_groups(sql, groups, None);
+        }
+        if let Some(rest) = rest.filter(|_| is_rest_last) {
+            sql.push(if is_within_rest { "" } else { " UNION ALL " });
+            self.push_rest(sql, rest, is_within_rest);
+        }
+        sql.push(") parts LIMIT ").push_bind(self.candidates).push(") g");
+        self.push_selected(sql, self.needs);
+        self.push_limit(sql);
+    }
+
+    fn push_rest(&self, sql: &mut QueryBuilder<Postgres>, rest: &Rest, is_within: bool) {
+        sql.push("(SELECT job_no, job_id, ").push(rest.group.columns()).push(" FROM (");
+        for (place, range) in rest.ranges.iter().enumerate() {
+            // Each in order by itself: otherwise they are put together and sorted.
+            sql.push(if place == 0 { "(" } else { " UNION ALL (" });
+            sql.push("SELECT job_no, job_id FROM ");
+            self.push_table(sql, self.order.table);
+            sql.push(" AND ").push(range);
+            if let Some(after) = self.after.filter(|_| is_within) {
+                sql.push(" AND job_id > ").push_bind(after.job.clone());
             }
+            sql.push(" ORDER BY job_id OFFSET 0)");
+        }
+        sql.push(") ranges ORDER BY job_id OFFSET 0)");
+    }
+
+    /// Group after group, found by skipping along the index.
+    fn push_groups(&self, sql: &mut QueryBuilder<Postgres>, groups: &Groups, label: Option<&str>) {
+        let Order { table, group, .. } = self.order;
+        let Groups { decides, indexed, .. } = groups;
+        let push_index = |sql: &mut QueryBuilder<Postgres>| {
+            self.push_table(sql, table);
+            if let Some(key) = label {
+                sql.push(" AND label_key = ").push_bind(key.to_owned());
+            }
+            sql.push(" AND ").push(indexed);
         };
         let push_first = |sql: &mut QueryBuilder<Postgres>| {
             sql.push(" ORDER BY ").push(group).push(self.direction.word).push(" LIMIT 1)");
         };
-        sql.push("SELECT g.job_id, g.value, g.within, 0 AS part FROM (SELECT g.* FROM (");
+        sql.push("(SELECT g.* FROM (");
         sql.push("WITH RECURSIVE s AS (SELECT (SELECT ");
         sql.push(group).push(" FROM ");
-        self.push_table(sql, table);
-        push_label(sql);
+        push_index(sql);
         if let Some(after) = self.after {
             sql.push(" AND ").push(group).push(self.direction.behind.trim_end()).push("= ");
             self.push_group_bound(sql, &after.bound);
         }
         push_first(sql);
         sql.push(" AS value UNION ALL SELECT (SELECT ").push(group).push(" FROM ");
-        self.push_table(sql, table);
-        push_label(sql);
+        push_index(sql);
         sql.push(" AND ").push(group).push(self.direction.behind).push("s.value");
         push_first(sql);
         sql.push(" FROM s WHERE s.value IS NOT NULL) SELECT value FROM s) s CROSS JOIN LATERAL ((");
         self.push_columns(sql);
-        self.push_table(sql, table);
-        push_label(sql);
+        push_index(sql);
         sql.push(" AND ").push(group).push(" = s.value AND ").push(decides);
         if let Some(after) = self.after {
             sql.push(" AND job_id > CASE WHEN s.value = ");
@@ -306,8 +349,7 @@ impl Page<'_> {
         }
         sql.push(" ORDER BY job_id OFFSET 0) UNION ALL (");
         self.push_columns(sql);
-        self.push_table(sql, table);
-        push_label(sql);
+        push_index(sql);
         sql.push(" AND ").push(group).push(" = s.value AND NOT ").push(decides);
         if let Some(after) = self.after {
             sql.push(" AND (s.value <> ");
@@ -316,9 +358,7 @@ impl Page<'_> {
             self.push_behind_in_group(sql, after);
             sql.push(")");
         }
-        sql.push(" ORDER BY within").push(self.direction.word).push(", job_id OFFSET 0)) g LIMIT ");
-        sql.push_bind(self.candidates).push(") g");
-        self.push_selected(sql, self.needs);
+        sql.push(" ORDER BY within").push(self.direction.word).push(", job_id OFFSET 0)) g OFFSET 0)");
     }
 
     /// A few candidates, each looked up, and what is selected of them sorted.
@@ -404,7 +444,7 @@ impl Page<'_> {
     }
 
     /// Jobs with the label, and before or behind them those without.
-    fn push_label(&self, sql: &mut QueryBuilder<Postgres>, key: &str, way: Way<'_>) {
+    fn push_label(&self, sql: &mut QueryBuilder<Postgres>, groups: &Groups, key: &str, way: Way<'_>) {
         let is_ascending = self.direction.first == "min";
         let is_among_absent =
             matches!(self.after, Some(Place { bound: Bound::Text { group, .. }, .. }) if group == ABSENT);
@@ -414,8 +454,10 @@ impl Page<'_> {
         let push_with = |sql: &mut QueryBuilder<Postgres>| {
             // A place among those without the label is before all that have it.
             let page = Page { after: self.after.filter(|_| !is_among_absent), ..*self };
-            sql.push("(");
-            page.push_groups(sql, Some(key));
+            sql.push("(SELECT g.job_id, g.value, g.within, 0 AS part FROM ");
+            page.push_groups(sql, groups, Some(key));
+            sql.push(" g");
+            page.push_selected(sql, page.needs);
             sql.push(")");
         };
         let push_without = |sql: &mut QueryBuilder<Postgres>| {
