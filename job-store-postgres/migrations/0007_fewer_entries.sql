@@ -1,12 +1,13 @@
 -- A new job has an entry in an index only where it differs from most: a text that it lacks, and a percentage of 0 while it is
 -- waiting, are found by entries that it has anyway, or by a single one for all three texts.
 
--- Which of the texts there are: 1 for the name, 2 for the description, 4 for the external data.
-ALTER TABLE job_detail ADD COLUMN texts smallint NOT NULL GENERATED ALWAYS AS (
-    CASE WHEN name IS NULL THEN 0 ELSE 1 END
+-- Which of the texts there are: 1 for the name, 2 for the description, 4 for the external data. Not a generated column, whose
+-- expression every insert would read and parse anew.
+ALTER TABLE job_detail ADD COLUMN texts smallint NOT NULL DEFAULT 0;
+UPDATE job_detail SET texts = CASE WHEN name IS NULL THEN 0 ELSE 1 END
     + CASE WHEN description IS NULL THEN 0 ELSE 2 END
-    + CASE WHEN external_data IS NULL THEN 0 ELSE 4 END
-) STORED;
+    + CASE WHEN external_data IS NULL THEN 0 ELSE 4 END;
+ALTER TABLE job_detail ALTER COLUMN texts DROP DEFAULT;
 
 CREATE INDEX job_detail_by_texts ON job_detail (partition_id, texts, job_id);
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use job_conformance::store::fixture::{
     accept, assert_sound, at, complete, create, job, job_after, key, read,
 };
-use job_core::store::{Action, ActionOutcome, ClaimRequest, JobStore, TaskReport};
+use job_core::store::{Action, ActionOutcome, ClaimRequest, CreateOutcome, JobStore, TaskReport};
 use job_core::{JobStatus, SystemClock};
 use job_store_postgres::{PostgresOptions, PostgresStore};
 use testkit::PostgresServer;
@@ -285,6 +285,40 @@ async fn sent(pool: &sqlx::PgPool, calls: impl Future<Output = ()>) -> i64 {
     .expect("a count")
 }
 
+/// `a` is to wait for `b`, which waits for `c`. While `a` is on its way, somebody else makes `c` wait for `a`, and lets go
+/// of the lock on its id when the statement that stores `a` has begun: too late for that to see it, were it not to look again.
+#[tokio::test]
+async fn a_cycle_that_closes_while_a_job_waits_for_its_lock_is_refused() {
+    let database = database::fresh().await;
+    let store = database::connect(database.url()).await;
+    create(&store, [job("c"), job_after("b", &["c"])], 1).await;
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    let mut other = pool.begin().await.expect("a transaction");
+    // All locks of ids: see `create/locks.rs`.
+    sqlx::raw_sql(
+        "SELECT pg_advisory_xact_lock(1785684480, n) FROM generate_series(0, 255) AS n;
+         INSERT INTO job_dependency (partition_id, prerequisite_id, dependent_id, dependent_no)
+         SELECT partition_id, 'a', 'c', job_no FROM job WHERE job_id = 'c'",
+    )
+    .execute(&mut *other)
+    .await
+    .expect("locks and an edge");
+    let mut creating = std::pin::pin!(store.create(vec![accept(job_after("a", &["b"]))], at(2)));
+    loop {
+        let waits = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'advisory')",
+        );
+        tokio::select! {
+            biased;
+            waits = waits.fetch_one(&pool) => if waits.expect("locks") { break },
+            outcome = &mut creating => panic!("nothing waited: {outcome:?}"),
+        }
+    }
+    other.commit().await.expect("the end");
+    let outcomes = creating.await.expect("an answer");
+    assert!(matches!(outcomes.as_slice(), [CreateOutcome::Cycle(_)]), "{outcomes:?}");
+}
+
 #[tokio::test]
 async fn a_batch_of_reports_takes_few_round_trips() {
     let server = tokio::task::spawn_blocking(|| {
@@ -341,6 +375,9 @@ async fn a_batch_of_reports_takes_few_round_trips() {
     }
     let sent = sent(&pool, create(&store, [job("single").with_label("k", "v")], 3)).await;
     assert_eq!(sent, 1, "a single job is one statement");
+    create(&store, [job_after("dependent", &["j0"])], 3).await;
+    let sent = self::sent(&pool, create(&store, [job_after("another", &["j0", "j1"])], 3)).await;
+    assert_eq!(sent, 2, "a single job with prerequisites is a look and one statement");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

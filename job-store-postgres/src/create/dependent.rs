@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use async_trait::async_trait;
 use job_core::dependency::{CYCLE_SEARCH_MAX, CycleError, Standing, check_cycle, standing};
 use job_core::store::CreateOutcome;
-use job_core::{Error, Fingerprint, JobId, JobKey, JobStatus, Timestamp};
+use job_core::{Error, ErrorKind, Fingerprint, JobId, JobKey, JobStatus, Timestamp};
 use sqlx::{PgConnection, Row};
 
-use super::insert::{self, NewRow};
+use super::insert::{self, NewRow, Seen};
 use super::{Numbered, fingerprint, locks};
 use crate::error;
 use crate::status_code;
@@ -17,6 +17,35 @@ use crate::step::{Form, Step, Trouble};
 
 /// More edges than a search for cycles can ever walk along are not read.
 const EDGES_MAX: i64 = 20 * CYCLE_SEARCH_MAX as i64;
+
+macro_rules! look {
+    ($lock:literal) => {
+        concat!(
+            "SELECT k.place, j.status, d.fingerprint,
+                 k.is_own AND EXISTS (
+                     SELECT FROM job_dependency e
+                     WHERE e.partition_id = k.partition_id AND e.prerequisite_id = k.job_id
+                     ORDER BY e.dependent_id OFFSET 0
+                 ) AS is_waited_for
+             FROM unnest($1::text[], $2::text[], $3::boolean[]) WITH ORDINALITY
+                 AS k(partition_id, job_id, is_own, place)
+             LEFT JOIN LATERAL (
+                 SELECT job_no, status FROM job
+                 WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id ",
+            $lock,
+            ") j ON true
+             LEFT JOIN LATERAL (
+                 SELECT fingerprint FROM job_detail
+                 WHERE k.is_own AND job_detail.job_no = j.job_no AND job_detail.partition_id = k.partition_id
+                 OFFSET 0
+             ) d ON true"
+        )
+    };
+}
+/// Of the jobs that are looked at, those that exist.
+const LOOK: &str = look!("OFFSET 0");
+/// They stay what they are.
+const LOOK_AND_LOCK: &str = look!("FOR SHARE");
 
 pub(super) struct CreateDependent<'a> {
     jobs: &'a [Numbered],
@@ -29,7 +58,8 @@ pub(super) struct CreateDependent<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     status: JobStatus,
-    fingerprint: Fingerprint,
+    /// Of jobs that the batch is to store.
+    fingerprint: Option<Fingerprint>,
 }
 
 /// The jobs of the batch and those they name, as the jobs before the current one have left them.
@@ -53,7 +83,8 @@ impl<'a> CreateDependent<'a> {
     ) -> Result<Result<NewRow<'a>, CreateOutcome>, Trouble> {
         let key = job.key();
         if let Some(known) = around.known.get(key) {
-            return Ok(Err(job.repeats(known.fingerprint)));
+            let unknown = || Error::new(ErrorKind::Corrupt, "a stored job has lost its details");
+            return Ok(Err(job.repeats(known.fingerprint.ok_or_else(unknown)?)));
         }
         let (mut unmet, mut failed) = (Vec::new(), Vec::new());
         for prerequisite in &job.accepted.job.prerequisites {
@@ -96,7 +127,7 @@ impl<'a> CreateDependent<'a> {
         around.unmet.insert(key.clone(), sorted);
         let row = NewRow::new(job, unmet, self.now);
         let status = job_core::recording::JobState::created(self.now).status;
-        around.known.insert(key.clone(), Known { status, fingerprint: job.accepted.fingerprint });
+        around.known.insert(key.clone(), Known { status, fingerprint: Some(job.accepted.fingerprint) });
         Ok(Ok(row))
     }
 }
@@ -119,7 +150,7 @@ impl Step for CreateDependent<'_> {
     }
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<Self::Output, Trouble> {
-        let mut around = look_around(connection, self.jobs).await?;
+        let mut around = look_around(connection, self.jobs, LOOK_AND_LOCK).await?;
         let mut outcomes = Vec::with_capacity(self.jobs.len());
         let mut rows: Vec<NewRow<'_>> = Vec::new();
         for job in self.jobs {
@@ -143,8 +174,60 @@ impl Step for CreateDependent<'_> {
     }
 }
 
-/// Reads the jobs of the batch and their prerequisites, and locks them so that they stay what they are.
-async fn look_around(connection: &mut PgConnection, jobs: &[Numbered]) -> Result<Surroundings, Trouble> {
+/// Stores one job without a transaction, in two round trips instead of four: what was seen in the first is compared in the
+/// second, which stores the job. Nothing comes of it when anything but that is to be done.
+pub(super) struct CreateOneDependent<'a> {
+    pub(super) job: &'a Numbered,
+    pub(super) now: Timestamp,
+}
+
+#[async_trait]
+impl Step for CreateOneDependent<'_> {
+    type Output = Option<CreateOutcome>;
+    const NAME: &'static str = "store::create";
+    const FORM: Form = Form::Statement;
+
+    async fn run(&mut self, connection: &mut PgConnection) -> Result<Self::Output, Trouble> {
+        let around = look_around(connection, std::slice::from_ref(self.job), LOOK).await?;
+        let Some((unmet, seen)) = self.plain_case(&around) else { return Ok(None) };
+        let row = NewRow::new(self.job, unmet, self.now);
+        match insert::insert_if_unchanged(connection, &row, self.now, seen).await {
+            Err(cause) if error::is_unique_violation(&cause) => Ok(None),
+            inserted => Ok(inserted?.then_some(CreateOutcome::Created)),
+        }
+    }
+}
+
+impl<'a> CreateOneDependent<'a> {
+    /// What the job waits for, and what was seen of its prerequisites, if all of them exist and none has failed, and there is
+    /// neither such a job nor anybody who waits for it.
+    fn plain_case(&self, around: &Surroundings) -> Option<(Vec<JobId>, Seen<'a>)> {
+        let key = self.job.key();
+        if around.known.contains_key(key) || around.waited_for.contains(key) {
+            return None;
+        }
+        let (mut unmet, mut seen) = (Vec::new(), BTreeMap::new());
+        for prerequisite in &self.job.accepted.job.prerequisites {
+            let named = JobKey::new(key.partition.clone(), prerequisite.job.clone());
+            let status = around.known.get(&named)?.status;
+            match standing(prerequisite.pre_created, Some(status)) {
+                Standing::Met => {}
+                Standing::Failed => return None,
+                Standing::Unmet => unmet.push(prerequisite.job.clone()),
+            }
+            seen.insert(prerequisite.job.as_str(), status_code::code(status));
+        }
+        let (ids, statuses) = seen.into_iter().unzip();
+        Some((unmet, Seen { ids, statuses }))
+    }
+}
+
+/// Reads the jobs of the batch and their prerequisites.
+async fn look_around(
+    connection: &mut PgConnection,
+    jobs: &[Numbered],
+    look: &'static str,
+) -> Result<Surroundings, Trouble> {
     let own: BTreeSet<&JobKey> = jobs.iter().map(Numbered::key).collect();
     let mut keys: BTreeSet<JobKey> = own.iter().map(|key| (*key).clone()).collect();
     for job in jobs {
@@ -152,29 +235,12 @@ async fn look_around(connection: &mut PgConnection, jobs: &[Numbered]) -> Result
         keys.extend(named.map(|named| JobKey::new(job.key().partition.clone(), named.job.clone())));
     }
     let keys: Vec<JobKey> = keys.into_iter().collect();
-    let rows = sqlx::query(
-        "SELECT k.place, j.status, d.fingerprint,
-             k.is_own AND EXISTS (
-                 SELECT FROM job_dependency e
-                 WHERE e.partition_id = k.partition_id AND e.prerequisite_id = k.job_id
-                 ORDER BY e.dependent_id OFFSET 0
-             ) AS is_waited_for
-         FROM unnest($1::text[], $2::text[], $3::boolean[]) WITH ORDINALITY
-             AS k(partition_id, job_id, is_own, place)
-         LEFT JOIN LATERAL (
-             SELECT job_no, status FROM job
-             WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id FOR SHARE
-         ) j ON true
-         LEFT JOIN LATERAL (
-             SELECT fingerprint FROM job_detail
-             WHERE job_detail.job_no = j.job_no AND job_detail.partition_id = k.partition_id OFFSET 0
-         ) d ON true",
-    )
-    .bind(keys.iter().map(|key| key.partition.as_str()).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.job.as_str()).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| own.contains(key)).collect::<Vec<_>>())
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query(look)
+        .bind(keys.iter().map(|key| key.partition.as_str()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.job.as_str()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| own.contains(key)).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
     let mut around =
         Surroundings { known: HashMap::new(), waited_for: HashSet::new(), unmet: HashMap::new() };
     for row in rows {
@@ -182,7 +248,7 @@ async fn look_around(connection: &mut PgConnection, jobs: &[Numbered]) -> Result
         if let Some(code) = row.try_get::<Option<i16>, _>("status")? {
             let known = Known {
                 status: status_code::status(code)?,
-                fingerprint: fingerprint(row.try_get("fingerprint")?)?,
+                fingerprint: row.try_get::<Option<&[u8]>, _>("fingerprint")?.map(fingerprint).transpose()?,
             };
             around.known.insert(key.clone(), known);
         }

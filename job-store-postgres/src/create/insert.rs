@@ -7,7 +7,9 @@
 use job_core::dependency::due;
 use job_core::recording::JobState;
 use job_core::{JobId, Timestamp};
-use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres};
 
 use super::{Numbered, locks};
 use crate::job_rows::{CountChanges, percentage_group, update_group};
@@ -53,6 +55,13 @@ impl<'a> NewRow<'a> {
         let new = &self.job.accepted.job;
         let text = [&new.name, &new.description, &new.external_data][place].as_deref();
         (text, SortKey::of(text))
+    }
+
+    /// Which of the texts there are, as a sum of 1, 2 and 4.
+    fn which_texts(&self) -> i16 {
+        let new = &self.job.accepted.job;
+        let texts = [&new.name, &new.description, &new.external_data];
+        texts.into_iter().zip([1, 2, 4]).filter(|(text, _)| text.is_some()).map(|(_, bit)| bit).sum()
     }
 
     fn id_key(&self) -> Vec<u8> {
@@ -117,78 +126,159 @@ fn batch_length(rows: &[NewRow<'_>]) -> usize {
     rows.iter().take(BATCH_ROWS_MAX).take_while(fits).count().max(1)
 }
 
-/// A job in one statement. Nothing in it reads: every row is given as it is to be. What most jobs do not have is left
-/// out of the statement, since even an insert of nothing opens a table and all its indexes.
+/// A job in one statement. Every row is given as it is to be. What most jobs do not have is left out of the statement, since
+/// even an insert of nothing opens a table and all its indexes. Rows come from nothing, or from the one row of a query that
+/// says whether they are to be written at all.
 macro_rules! insert_one {
-    ($($more:literal)?) => {
+    ($with:expr, $from:literal, $counted_from:literal $(, $more:expr)*) => {
         concat!(
-            "WITH new_job AS (
+            $with,
+            "new_job AS (
                  INSERT INTO job (partition_id, job_id, job_no, has_prerequisites, create_time, last_update_time,
                      update_group, status, percentage, hundredths, percentage_group, failure_count, last_failure,
                      has_progress_rows, subtasks_completed, subtasks_failed)
-                 VALUES ($1, $2, $3, $4 > 0, $5, $5, $6, $7, $8, $9, $10, 0, 0, false, 0, 0)
-             ), new_detail AS (
+                 SELECT $1, $2, $3, $4 > 0, $5, $5, $6, $7, $8, $9, $10, 0, 0, false, 0, 0",
+            $from,
+            "), new_detail AS (
                  INSERT INTO job_detail (partition_id, job_id, job_no, create_time, delay_millis, fingerprint, id_key,
                      name, name_key, name_rest, description, description_key, description_rest, external_data,
-                     external_data_key, external_data_rest, labels, job_type, correlation_id, task_id, api_version,
-                     classifier, queue, target, task_data)
-                 VALUES ($1, $2, $3, $5, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23::text::jsonb,
-                     $24, $25, $28, $29, $30, $31, $32, $33)
-             ), new_entry AS (
+                     external_data_key, external_data_rest, texts, labels, job_type, correlation_id, task_id,
+                     api_version, classifier, queue, target, task_data)
+                 SELECT $1, $2, $3, $5, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $36,
+                     $23::text::jsonb, $24, $25, $28, $29, $30, $31, $32, $33",
+            $from,
+            "), new_entry AS (
                  INSERT INTO outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held,
                      suspended, stowed)
-                 VALUES ($3, $1, $3, $2, $26, $11, $4, 0, false, $27, false)
-             )",
-            $($more,)?
-            // The lock of the id is held until the job is visible; see the module `create`.
+                 SELECT $3, $1, $3, $2, $26, $11, $4, 0, false, $27, false",
+            $from,
+            ")",
+            $($more,)*
             "INSERT INTO job_count AS c (partition_id, status, shard, jobs)
-             SELECT $1, $7, pg_backend_pid() & 63, 1 FROM pg_advisory_xact_lock_shared($34, $35)
-             ON CONFLICT (partition_id, status, shard) DO UPDATE SET jobs = c.jobs + 1"
+             SELECT $1, $7, pg_backend_pid() & 63, 1",
+            $counted_from,
+            "ON CONFLICT (partition_id, status, shard) DO UPDATE SET jobs = c.jobs + 1"
         )
     };
 }
 
-const PLAIN: &str = insert_one!();
-const LABELLED: &str = insert_one!(
-    ", new_label AS (
-         INSERT INTO job_label (partition_id, label_key, value_key, value_rest, job_id, job_no, create_time)
-         SELECT $1, k.label_key, k.value_key, k.value_rest, $2, $3, $5
-         FROM unnest($36::text[], $37::bytea[], $38::bytea[]) AS k(label_key, value_key, value_rest)
-     )"
-);
-const DEPENDENT: &str = insert_one!(
-    ", new_edge AS (
-         INSERT INTO job_dependency (partition_id, prerequisite_id, dependent_id, dependent_no)
-         SELECT $1, prerequisite_id, $2, $3 FROM unnest($39::text[]) AS k(prerequisite_id)
-     )"
-);
-const LABELLED_AND_DEPENDENT: &str = insert_one!(
-    ", new_label AS (
-         INSERT INTO job_label (partition_id, label_key, value_key, value_rest, job_id, job_no, create_time)
-         SELECT $1, k.label_key, k.value_key, k.value_rest, $2, $3, $5
-         FROM unnest($36::text[], $37::bytea[], $38::bytea[]) AS k(label_key, value_key, value_rest)
-     ), new_edge AS (
-         INSERT INTO job_dependency (partition_id, prerequisite_id, dependent_id, dependent_no)
-         SELECT $1, prerequisite_id, $2, $3 FROM unnest($39::text[]) AS k(prerequisite_id)
-     )"
-);
+macro_rules! labels {
+    ($and:literal) => {
+        concat!(
+            ", new_label AS (
+                 INSERT INTO job_label (partition_id, label_key, value_key, value_rest, job_id, job_no, create_time)
+                 SELECT $1, k.label_key, k.value_key, k.value_rest, $2, $3, $5
+                 FROM unnest($37::text[], $38::bytea[], $39::bytea[]) AS k(label_key, value_key, value_rest)",
+            $and,
+            ")"
+        )
+    };
+}
+
+macro_rules! edges {
+    ($and:literal) => {
+        concat!(
+            ", new_edge AS (
+                 INSERT INTO job_dependency (partition_id, prerequisite_id, dependent_id, dependent_no)
+                 SELECT $1, prerequisite_id, $2, $3 FROM unnest($40::text[]) AS k(prerequisite_id)",
+            $and,
+            ")"
+        )
+    };
+}
+
+/// The lock of the id is held until the job is visible; see the module `create`.
+macro_rules! always {
+    ($($more:expr),*) => {
+        insert_one!("WITH ", "", " FROM pg_advisory_xact_lock_shared($34, $35) " $(, $more)*)
+    };
+}
+
+/// Only if nobody waits for the job, and those that it waits for are there and have the status that was seen; and they stay
+/// so. What is looked at, and in which order, is said by the CASE: first the lock, as in a transaction that does the same.
+macro_rules! if_unchanged {
+    ($($more:expr),*) => {
+        insert_one!(
+            "WITH unchanged AS MATERIALIZED (
+                 SELECT count(*) AS jobs FROM unnest($41::text[], $42::smallint[]) AS k(job_id, status)
+                 CROSS JOIN LATERAL (
+                     SELECT FROM job
+                     WHERE job.partition_id = $1 AND job.job_id = k.job_id AND job.status = k.status FOR SHARE
+                 ) j
+             ), go AS MATERIALIZED (
+                 SELECT 1 WHERE CASE WHEN pg_advisory_xact_lock_shared($34, $35) IS NOT NULL THEN
+                     NOT job_is_waited_for($1, $2) AND (SELECT jobs FROM unchanged) = cardinality($41::text[])
+                 END
+             ), ",
+            " FROM go",
+            " FROM go "
+            $(, $more)*
+        )
+    };
+}
+
+const PLAIN: &str = always!();
+const LABELLED: &str = always!(labels!(""));
+const DEPENDENT: &str = always!(edges!(""));
+const LABELLED_AND_DEPENDENT: &str = always!(labels!(""), edges!(""));
+const DEPENDENT_IF_UNCHANGED: &str = if_unchanged!(edges!(", go"));
+const LABELLED_AND_DEPENDENT_IF_UNCHANGED: &str = if_unchanged!(labels!(", go"), edges!(", go"));
+
+/// The statuses that some jobs of a partition had when it was decided what is to be stored.
+#[derive(Debug, Default)]
+pub(super) struct Seen<'a> {
+    pub(super) ids: Vec<&'a str>,
+    pub(super) statuses: Vec<i16>,
+}
+
+/// Stores a job whose prerequisites were `seen`, unless that has changed or somebody waits for it; whether it did.
+pub(super) async fn insert_if_unchanged(
+    connection: &mut PgConnection,
+    row: &NewRow<'_>,
+    now: Timestamp,
+    seen: Seen<'_>,
+) -> Result<bool, sqlx::Error> {
+    let statement = match row.job.accepted.job.labels.is_empty() {
+        true => DEPENDENT_IF_UNCHANGED,
+        false => LABELLED_AND_DEPENDENT_IF_UNCHANGED,
+    };
+    let labels = label_rows(row);
+    let query = bind_one(sqlx::query(statement), row, &labels, &Beginning::at(now));
+    let done = query.bind(seen.ids).bind(seen.statuses).execute(connection).await?;
+    Ok(done.rows_affected() > 0)
+}
 
 async fn insert_one(
     connection: &mut PgConnection,
     row: &NewRow<'_>,
     beginning: &Beginning,
 ) -> Result<(), sqlx::Error> {
-    let (accepted, new) = (&row.job.accepted, &row.job.accepted.job);
-    let [(name, name_key), (description, description_key), (external_data, external_data_key)] = row.texts();
-    let labels: Vec<(&str, SortKey)> =
-        new.labels.iter().map(|(key, value)| (key.as_str(), SortKey::of(value.as_deref()))).collect();
+    let labels = label_rows(row);
     let statement = match (labels.is_empty(), row.unmet.is_empty()) {
         (true, true) => PLAIN,
         (false, true) => LABELLED,
         (true, false) => DEPENDENT,
         (false, false) => LABELLED_AND_DEPENDENT,
     };
-    sqlx::query(statement)
+    bind_one(sqlx::query(statement), row, &labels, beginning).execute(connection).await?;
+    Ok(())
+}
+
+fn label_rows<'a>(row: &NewRow<'a>) -> Vec<(&'a str, SortKey)> {
+    let labels = row.job.accepted.job.labels.iter();
+    labels.map(|(key, value)| (key.as_str(), SortKey::of(value.as_deref()))).collect()
+}
+
+/// Binds the parameters `$1` to `$40` of [`insert_one!`].
+fn bind_one<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    row: &'q NewRow<'_>,
+    labels: &'q [(&str, SortKey)],
+    beginning: &Beginning,
+) -> Query<'q, Postgres, PgArguments> {
+    let (accepted, new) = (&row.job.accepted, &row.job.accepted.job);
+    let [(name, name_key), (description, description_key), (external_data, external_data_key)] = row.texts();
+    query
         .bind(new.key.partition.as_str())
         .bind(new.key.job.as_str())
         .bind(row.job.number)
@@ -224,25 +314,23 @@ async fn insert_one(
         .bind(new.task.data.as_ref())
         .bind(locks::IDS)
         .bind(locks::of_job(&new.key))
+        .bind(row.which_texts())
         .bind(labels.iter().map(|(key, _)| *key).collect::<Vec<_>>())
         .bind(labels.iter().map(|(_, value)| value.key.as_slice()).collect::<Vec<_>>())
         .bind(labels.iter().map(|(_, value)| value.rest.as_deref()).collect::<Vec<_>>())
         .bind(row.unmet.iter().map(JobId::as_str).collect::<Vec<_>>())
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
-/// The columns `$1` to `$27` of jobs, with the labels and edges of all of them.
+/// The columns `$1` to `$27` and `$44` of jobs, with the labels and edges of all of them.
 const BATCH: &str = "WITH new AS MATERIALIZED (
          SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::bigint[], $6::bytea[], $7::bytea[],
              $8::text[], $9::bytea[], $10::bytea[], $11::text[], $12::bytea[], $13::bytea[], $14::text[], $15::bytea[],
              $16::bytea[], $17::text[], $18::text[], $19::text[], $20::bigint[], $21::boolean[], $22::uuid[],
-             $23::integer[], $24::text[], $25::text[], $26::text[], $27::bytea[])
+             $23::integer[], $24::text[], $25::text[], $26::text[], $27::bytea[], $44::smallint[])
          AS new(partition_id, job_id, job_no, unmet, delay_millis, fingerprint, id_key, name, name_key, name_rest,
              description, description_key, description_rest, external_data, external_data_key, external_data_rest,
              labels, job_type, correlation_id, due_at, suspended, task_id, api_version, classifier, queue, target,
-             task_data)
+             task_data, texts)
      ), new_job AS (
          INSERT INTO job (partition_id, job_id, job_no, has_prerequisites, create_time, last_update_time,
              update_group, status, percentage, hundredths, percentage_group, failure_count, last_failure,
@@ -251,11 +339,11 @@ const BATCH: &str = "WITH new AS MATERIALIZED (
      ), new_detail AS (
          INSERT INTO job_detail (partition_id, job_id, job_no, create_time, delay_millis, fingerprint, id_key,
              name, name_key, name_rest, description, description_key, description_rest, external_data,
-             external_data_key, external_data_rest, labels, job_type, correlation_id, task_id, api_version,
+             external_data_key, external_data_rest, texts, labels, job_type, correlation_id, task_id, api_version,
              classifier, queue, target, task_data)
          SELECT partition_id, job_id, job_no, $28, delay_millis, fingerprint, id_key, name, name_key, name_rest,
              description, description_key, description_rest, external_data, external_data_key, external_data_rest,
-             labels::jsonb, job_type, correlation_id, task_id, api_version, classifier, queue, target, task_data
+             texts, labels::jsonb, job_type, correlation_id, task_id, api_version, classifier, queue, target, task_data
          FROM new
      ), new_label AS (
          INSERT INTO job_label (partition_id, label_key, value_key, value_rest, job_id, job_no, create_time)
@@ -330,6 +418,7 @@ async fn insert_batch(
         .bind(edges.iter().map(|(_, prerequisite)| *prerequisite).collect::<Vec<_>>())
         .bind(edges.iter().map(|(row, _)| row.job.key().job.as_str()).collect::<Vec<_>>())
         .bind(edges.iter().map(|(row, _)| row.job.number).collect::<Vec<_>>())
+        .bind(column!(row => row.which_texts()))
         .execute(connection)
         .await?;
     Ok(())

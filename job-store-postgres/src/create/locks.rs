@@ -24,19 +24,18 @@ fn digest(texts: &[&str]) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Begins a transaction that has locks, taken in order: rows of VALUES come as they are written. The value says whether
-/// exclusively.
+/// Begins a transaction that has locks, taken in order: a list of results is worked out as it is written. The value says
+/// whether exclusively.
 pub(super) fn opening(locks: &BTreeMap<i32, bool>) -> String {
     if locks.is_empty() {
         return "BEGIN".to_owned();
     }
-    let rows: Vec<String> = locks.iter().map(|(lock, exclusive)| format!("({lock}, {exclusive})")).collect();
-    format!(
-        "BEGIN; SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock({IDS}, lock)::text
-             ELSE pg_advisory_xact_lock_shared({IDS}, lock)::text END
-         FROM (VALUES {}) AS k(lock, exclusive)",
-        rows.join(", ")
-    )
+    let take = |(lock, exclusive): (&i32, &bool)| {
+        let kind = if *exclusive { "" } else { "_shared" };
+        format!("pg_advisory_xact_lock{kind}({IDS}, {lock})")
+    };
+    let all: Vec<String> = locks.iter().map(take).collect();
+    format!("BEGIN; SELECT {}", all.join(", "))
 }
 
 /// One transaction at a time may add edges that could close a cycle.

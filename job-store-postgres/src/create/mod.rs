@@ -9,6 +9,8 @@
 //! - One that does not exist has no row to lock. Everybody who stores a job holds a shared advisory lock for the job's
 //!   id; who waits for an id that is missing takes that lock exclusively before it looks. Ids share a fixed number of
 //!   such locks, so that a large batch cannot exhaust the server's lock table.
+//! - One job alone is stored by a single statement that takes those locks and looks again, after a look without them, as long
+//!   as there is nothing more to decide.
 //! - A cycle can close only over somebody who waits for the new job already. Those few jobs are stored one at a time in
 //!   a partition.
 
@@ -27,7 +29,7 @@ use sqlx::{PgConnection, Row};
 use crate::error;
 use crate::numbers::Numbers;
 use crate::step::{Form, Runner, Step, Trouble};
-use dependent::CreateDependent;
+use dependent::{CreateDependent, CreateOneDependent};
 use insert::NewRow;
 
 /// Stores `jobs`, which are numbered from `numbers`; one outcome each, in order.
@@ -42,6 +44,11 @@ pub(crate) async fn create(
         jobs.into_iter().zip(numbers).map(|(accepted, number)| Numbered { accepted, number }).collect();
     if jobs.iter().all(|job| job.accepted.job.prerequisites.is_empty()) {
         return create_independent(runner, &jobs, now).await;
+    }
+    if let [job] = jobs.as_slice()
+        && let Some(outcome) = runner.run(CreateOneDependent { job, now }).await?
+    {
+        return Ok(vec![outcome]);
     }
     runner.run(CreateDependent::new(&jobs, now)).await
 }
