@@ -12,6 +12,7 @@ mod actions;
 mod claim;
 mod create;
 mod failures;
+mod leases;
 mod list;
 mod prune;
 mod read;

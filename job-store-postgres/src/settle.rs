@@ -2,11 +2,11 @@
 //!
 //! What was published and what was not are a statement each, and a transaction each: neither says anything about the other.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
 use job_core::store::{LeaseOwner, Settled};
-use job_core::{Result, Timestamp};
+use job_core::{JobKey, Result, Timestamp};
 use sqlx::PgConnection;
 
 use crate::step::{Form, Step, Trouble, unforced};
@@ -14,14 +14,21 @@ use crate::step::{Form, Step, Trouble, unforced};
 pub(crate) struct Settle<'a> {
     owner: LeaseOwner,
     entries: &'a [(u64, Settled)],
+    /// Of entries that are known, the job whose first message each is, if it is one.
+    jobs: &'a HashMap<u64, Option<JobKey>>,
     now: Timestamp,
     /// Those that are known to be settled, whatever becomes of the others.
     settled: HashSet<u64>,
 }
 
 impl<'a> Settle<'a> {
-    pub(crate) fn new(owner: LeaseOwner, entries: &'a [(u64, Settled)], now: Timestamp) -> Self {
-        Self { owner, entries, now, settled: HashSet::new() }
+    pub(crate) fn new(
+        owner: LeaseOwner,
+        entries: &'a [(u64, Settled)],
+        jobs: &'a HashMap<u64, Option<JobKey>>,
+        now: Timestamp,
+    ) -> Self {
+        Self { owner, entries, jobs, now, settled: HashSet::new() }
     }
 }
 
@@ -62,14 +69,30 @@ impl Settle<'_> {
             return Ok(Vec::new());
         }
         let removed = first.iter().filter(|(_, settled)| is_published(settled));
-        let removed: Vec<i64> = sqlx::query_scalar(REMOVE)
-            .bind(published.into_iter().collect::<Vec<_>>())
-            .bind(self.now.as_millis())
-            .bind(removed.filter_map(|(id, _)| number(id)).collect::<Vec<i64>>())
-            .bind(self.owner)
-            .fetch_all(connection)
-            .await?;
+        let removed: Vec<i64> = removed.filter_map(|(id, _)| number(id)).collect();
+        let query = match self.known(&published) {
+            Some(known) => sqlx::query_scalar(REMOVE_KNOWN)
+                .bind(known.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+                .bind(known.iter().map(|(key, _)| key.partition.as_str()).collect::<Vec<_>>())
+                .bind(known.iter().map(|(key, _)| key.job.as_str()).collect::<Vec<_>>()),
+            None => sqlx::query_scalar(REMOVE)
+                .bind(published.into_iter().collect::<Vec<_>>())
+                .bind(Vec::<&str>::new())
+                .bind(Vec::<&str>::new()),
+        };
+        let query = query.bind(self.now.as_millis()).bind(removed).bind(self.owner);
+        let removed: Vec<i64> = query.fetch_all(connection).await?;
         Ok(removed.into_iter().map(i64::unsigned_abs).collect())
+    }
+
+    /// The jobs whose first messages these were, in the order of their keys, unless one of them is not known.
+    fn known(&self, published: &BTreeSet<i64>) -> Option<BTreeSet<(&JobKey, i64)>> {
+        let mut known = BTreeSet::new();
+        for id in published {
+            let job = self.jobs.get(&id.unsigned_abs())?;
+            known.extend(job.as_ref().map(|key| (key, *id)));
+        }
+        Some(known)
     }
 
     async fn retry(
@@ -105,29 +128,43 @@ impl Settle<'_> {
     }
 }
 
-/// Removes the entries `$3` that `$4` has on lease, and marks the jobs of the entries `$1`, where these were first messages, as
-/// started at `$2`.
+/// Removes the entries `$5` that `$6` has on lease, and marks the jobs of the entries `$1`, where these were first messages, as
+/// started at `$4`.
 ///
 /// Jobs are locked one by one in the order of their keys and before the outbox, which the gate at the end sees to. The order is
 /// that in which the update visits them: it goes from the sorted few to the primary key, on small tables too, since sessions
 /// plan no other join. Were it to go elsewhere, what could come of it is a deadlock, after which the step is run again.
 ///
 /// The commit does not wait for the disk, see [`unforced`].
-const REMOVE: &str = concat!(
-    "WITH published AS MATERIALIZED (
-         SELECT detail.* FROM unnest($1::bigint[]) AS k(id)
-         CROSS JOIN LATERAL (
-             SELECT partition_id, job_id, job_no FROM job_detail WHERE job_no = k.id OFFSET 0
-         ) detail
-         ORDER BY detail.partition_id, detail.job_id
-     ), started AS (
-         UPDATE job SET start_time = $2 FROM published p
-         WHERE job.partition_id = p.partition_id AND job.job_id = p.job_id AND job.job_no = p.job_no
-           AND job.start_time IS NULL
-         RETURNING job.job_no
-     )
-     DELETE FROM outbox WHERE (SELECT count(*) FROM started) IS NOT NULL AND (SELECT ",
-    unforced!(),
-    ") = 'off' AND id = ANY($3) AND lease_owner = $4
-     RETURNING id"
+macro_rules! remove {
+    ($published:literal) => {
+        concat!(
+            "WITH published AS MATERIALIZED (",
+            $published,
+            "), started AS (
+                 UPDATE job SET start_time = $4 FROM published p
+                 WHERE job.partition_id = p.partition_id AND job.job_id = p.job_id AND job.job_no = p.job_no
+                   AND job.start_time IS NULL
+                 RETURNING job.job_no
+             )
+             DELETE FROM outbox WHERE (SELECT count(*) FROM started) IS NOT NULL AND (SELECT ",
+            unforced!(),
+            ") = 'off' AND id = ANY($5) AND lease_owner = $6
+             RETURNING id"
+        )
+    };
+}
+
+const REMOVE: &str = remove!(
+    "SELECT detail.* FROM unnest($1::bigint[]) AS k(id)
+     CROSS JOIN LATERAL (
+         SELECT partition_id, job_id, job_no FROM job_detail WHERE job_no = k.id OFFSET 0
+     ) detail
+     ORDER BY detail.partition_id, detail.job_id"
+);
+
+/// The same for jobs whose keys `$2` and `$3` are known, and sorted.
+const REMOVE_KNOWN: &str = remove!(
+    "SELECT job_no, partition_id, job_id
+     FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k(job_no, partition_id, job_id)"
 );

@@ -23,6 +23,7 @@ use crate::connections::Connections;
 use crate::create;
 use crate::dependents::Dependents;
 use crate::failures::Failures;
+use crate::leases::Leases;
 use crate::list::{Count, List};
 use crate::migrations::{self, SchemaState};
 use crate::numbers::Numbers;
@@ -55,6 +56,7 @@ pub struct PostgresStore {
     turn: Turn,
     hopes: Hopes,
     recent: RecentJobs,
+    leases: Leases,
 }
 
 impl PostgresStore {
@@ -83,6 +85,7 @@ impl PostgresStore {
             numbers: Numbers::default(),
             turn: Turn::default(),
             hopes: Hopes::default(),
+            leases: Leases::default(),
         }
     }
 
@@ -273,7 +276,9 @@ impl JobStore for PostgresStore {
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
-        self.runner().run(Claim::new(request, &self.turn)).await
+        let claimed = self.runner().run(Claim::new(request, &self.turn)).await?;
+        self.leases.add(&claimed.entries);
+        Ok(claimed)
     }
 
     async fn settle(
@@ -282,7 +287,8 @@ impl JobStore for PostgresStore {
         entries: Vec<(u64, Settled)>,
         now: Timestamp,
     ) -> Result<Vec<bool>> {
-        self.runner().run(Settle::new(owner, &entries, now)).await
+        let jobs = self.leases.take(&entries);
+        self.runner().run(Settle::new(owner, &entries, &jobs, now)).await
     }
 
     async fn stow(&self, messages: Vec<StowedMessage>, now: Timestamp) -> Result<Vec<StowOutcome>> {
