@@ -100,7 +100,7 @@ macro_rules! read_jobs {
 }
 
 /// Writers on different connections use different shards.
-macro_rules! count {
+macro_rules! count_jobs {
     ($partitions:literal, $statuses:literal, $jobs:literal) => {
         concat!(
             "INSERT INTO job_count AS c (partition_id, status, shard, jobs)
@@ -116,6 +116,7 @@ macro_rules! count {
         )
     };
 }
+pub(crate) use count_jobs;
 
 impl DamagedRow {
     pub(crate) fn passed_over(&self) {
@@ -355,7 +356,7 @@ async fn write_whole(
     let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
     sqlx::query(concat!(
         "WITH counted AS (",
-        count!("$21", "$22", "$23"),
+        count_jobs!("$21", "$22", "$23"),
         ") INSERT INTO job AS j (partition_id, job_id, job_no, create_time, last_update_time, update_group, start_time,
              finish_time, percentage, failure_count, last_failure, status, hundredths, percentage_group,
              has_progress_rows, has_prerequisites, subtasks_total, subtasks_completed, subtasks_failed, progress)
@@ -420,15 +421,15 @@ impl CountChanges {
         self.0.iter().filter(|(_, jobs)| **jobs != 0)
     }
 
-    fn partitions(&self) -> Vec<&str> {
+    pub(crate) fn partitions(&self) -> Vec<&str> {
         self.changes().map(|((partition, _), _)| partition.as_str()).collect()
     }
 
-    fn statuses(&self) -> Vec<i16> {
+    pub(crate) fn statuses(&self) -> Vec<i16> {
         self.changes().map(|((_, status), _)| *status).collect()
     }
 
-    fn jobs(&self) -> Vec<i64> {
+    pub(crate) fn jobs(&self) -> Vec<i64> {
         self.changes().map(|(_, jobs)| *jobs).collect()
     }
 
@@ -437,7 +438,7 @@ impl CountChanges {
         if self.changes().next().is_none() {
             return Ok(());
         }
-        sqlx::query(count!("$1", "$2", "$3"))
+        sqlx::query(count_jobs!("$1", "$2", "$3"))
             .bind(self.partitions())
             .bind(self.statuses())
             .bind(self.jobs())

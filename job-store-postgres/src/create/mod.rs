@@ -87,7 +87,7 @@ async fn create_independent(
         let rows: Vec<NewRow<'_>> = fresh.iter().map(|job| NewRow::new(job, Vec::new(), now)).collect();
         let is_stored = match rows.as_slice() {
             [] => true,
-            [_] => runner.run(InsertOne { rows: &rows, now }).await?,
+            rows if insert::fit_together(rows) => runner.run(InsertTogether { rows, now }).await?,
             _ => runner.run(InsertMany { rows: &rows, now }).await?,
         };
         if is_stored {
@@ -103,14 +103,14 @@ async fn create_independent(
     Ok(jobs.iter().map(outcome).collect())
 }
 
-/// Stores one job, unless it exists already.
-struct InsertOne<'a> {
+/// Stores all of the jobs in a statement, or none when one of them exists already.
+struct InsertTogether<'a> {
     rows: &'a [NewRow<'a>],
     now: Timestamp,
 }
 
 #[async_trait]
-impl Step for InsertOne<'_> {
+impl Step for InsertTogether<'_> {
     type Output = bool;
     const NAME: &'static str = "store::create";
     const FORM: Form = Form::Statement;
@@ -123,7 +123,7 @@ impl Step for InsertOne<'_> {
     }
 }
 
-/// Stores all of the jobs, or none when one of them exists already.
+/// The same for more than a statement can take.
 struct InsertMany<'a> {
     rows: &'a [NewRow<'a>],
     now: Timestamp,
