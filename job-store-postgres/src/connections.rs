@@ -75,16 +75,20 @@ impl Connections {
     /// Waits for a connection, in turn with others who do.
     pub(crate) async fn lend(self: &Arc<Self>) -> Result<Lent, sqlx::Error> {
         let place = self.place().await?;
-        let lend = |connection, out| {
-            let lender = Arc::clone(self);
-            Lent { connection: Some(connection), out, ending: Ending::Unknown, lender, _place: place }
-        };
-        if let Some(warm) = self.take_warm() {
-            return Ok(lend(warm.connection, warm.out));
+        let lender = Arc::clone(self);
+        let mut lent = Lent { connection: None, out: None, ending: Ending::Unknown, lender, _place: place };
+        // The one that was used last, so that the others can rest.
+        if let Some(warm) = self.with_warm(|warm| warm.as_mut()?.pop_back()) {
+            let rests = self.clock.now().since(warm.rests_since);
+            (lent.connection, lent.out) = (Some(warm.connection), Some(warm.out));
+            if rests < REST || silence::ping(&mut lent, &*self.clock).await.is_ok() {
+                return Ok(lent);
+            }
+            lent.close();
         }
-        let connection = self.pool.acquire().await?;
-        let mut lent = lend(connection, Out { since: self.clock.now(), backend: 0 });
-        lent.out.backend = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *lent).await?;
+        lent.connection = Some(self.pool.acquire().await?);
+        let backend = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *lent).await?;
+        lent.out = Some(Out { since: self.clock.now(), backend });
         Ok(lent)
     }
 
@@ -94,17 +98,6 @@ impl Connections {
         }
         let place = self.clock.timeout(self.patience, Arc::clone(&self.places).acquire_owned()).await;
         place.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)
-    }
-
-    /// The one that was used last, so that the others can rest.
-    fn take_warm(&self) -> Option<Warm> {
-        let last = self.with_warm(|warm| warm.as_mut()?.pop_back())?;
-        if self.clock.now().since(last.rests_since) < REST {
-            return Some(last);
-        }
-        self.give_back(last.connection);
-        self.cool_all();
-        None
     }
 
     fn keep_warm(&self, connection: PoolConnection<Postgres>, out: Out) {
@@ -136,8 +129,8 @@ impl Connections {
     /// Closes all connections, once what they do is done.
     pub(crate) async fn close(&self) {
         self.places.close();
-        self.cool_all();
-        self.with_warm(|warm| *warm = None);
+        let warm = self.with_warm(Option::take);
+        warm.into_iter().flatten().for_each(|warm| self.give_back(warm.connection));
         self.pool.close().await;
     }
 
@@ -158,9 +151,9 @@ enum Ending {
 
 /// A connection while something is done with it. Dropped before it is said how that ended, it is closed.
 pub(crate) struct Lent {
-    /// There until it is dropped.
+    /// There once it is lent, until it is dropped.
     connection: Option<PoolConnection<Postgres>>,
-    out: Out,
+    out: Option<Out>,
     ending: Ending,
     lender: Arc<Connections>,
     /// Given up last, when the connection can be found by whoever waits for it.
@@ -170,7 +163,7 @@ pub(crate) struct Lent {
 impl Lent {
     /// The server's process at the other end.
     pub(crate) fn backend(&self) -> i32 {
-        self.out.backend
+        self.out.map_or(0, |out| out.backend)
     }
 
     /// What was done succeeded, and is over.
@@ -181,6 +174,14 @@ impl Lent {
     /// What was done failed, and is over.
     pub(crate) fn is_doubtful(&mut self) {
         self.ending = Ending::Doubtful;
+    }
+
+    /// Nobody is to use it any more, nor others before they have been tried.
+    fn close(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            connection.close_on_drop();
+            self.lender.cool_all();
+        }
     }
 }
 
@@ -200,14 +201,25 @@ impl DerefMut for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        match self.ending {
-            Ending::Good => self.lender.keep_warm(connection, self.out),
-            Ending::Doubtful => self.lender.give_back(connection),
-            Ending::Unknown => {
-                connection.close_on_drop();
-                self.lender.cool_all();
+        match (self.ending, self.out) {
+            (Ending::Good, Some(out)) => {
+                self.connection
+                    .take()
+                    .into_iter()
+                    .for_each(|connection| self.lender.keep_warm(connection, out));
             }
+            (Ending::Doubtful, _) => {
+                self.connection.take().into_iter().for_each(|connection| self.lender.give_back(connection));
+            }
+            _ => self.close(),
         }
+    }
+}
+
+/// As when a pool is dropped, connections are cut off: there may be no runtime any more to say farewell in.
+impl Drop for Connections {
+    fn drop(&mut self) {
+        let warm = self.with_warm(Option::take);
+        warm.into_iter().flatten().for_each(|warm| drop(warm.connection.leak()));
     }
 }

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     fn key(id: u64) -> JobKey {
-        JobKey::parse("p", &format!("j{id}")).unwrap()
+        JobKey::parse("p", format!("j{id}")).unwrap()
     }
 
     fn first(id: u64) -> OutboxEntry {

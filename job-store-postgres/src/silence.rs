@@ -72,7 +72,7 @@ async fn is_at_work(connection: &mut PgConnection, backend: &Backend) -> bool {
     }
     let at_work = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM pg_stat_activity
-             WHERE pid = $1 AND NOT (state LIKE 'idle%' AND clock_timestamp() - state_change > $2::text::interval))",
+             WHERE pid = $1 AND (state LIKE 'idle%' AND clock_timestamp() - state_change > $2::text::interval) IS NOT TRUE)",
     );
     at_work.bind(process).bind(IDLE).fetch_one(connection).await.unwrap_or(true)
 }

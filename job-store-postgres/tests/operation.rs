@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use job_conformance::model::compare;
-use job_conformance::store::fixture::{ANNE, claim, complete, create, job, partition, read, record, settle};
+use job_conformance::store::fixture::{
+    ANNE, at, claim, complete, create, job, partition, read, record, settle,
+};
 use job_core::query::Selection;
 use job_core::store::{JobStore, OutboxContent, Settled};
 use job_core::{Error, ErrorKind, JobStatus, SystemClock};
@@ -225,4 +227,49 @@ async fn sessions_have_their_guards() {
     assert!(error.is_transient(), "{error:?}");
     blocker.rollback().await.expect("rollback");
     read(&hurried, "j").await;
+}
+
+/// How many sessions of stores a database has.
+async fn sessions(pool: &sqlx::PgPool) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'job-service'",
+    )
+    .fetch_one(pool)
+    .await
+    .expect("a count")
+}
+
+#[tokio::test]
+async fn connections_are_used_again_and_all_closed_with_the_store() {
+    let database = database::fresh().await;
+    let pool = sqlx::PgPool::connect(database.url()).await.expect("a pool");
+    let store = database::connect(database.url()).await;
+    for n in 0..20 {
+        create(&store, [job(&format!("j{n}"))], 1).await;
+    }
+    assert_eq!(sessions(&pool).await, 1);
+    let connections = store.overview(at(1)).await.expect("overview").connections.expect("a pool");
+    assert_eq!((connections.used, connections.idle), (0, 1));
+    store.close().await;
+    let error = store.get(&[job("j0").key]).await.expect_err("it is closed");
+    assert!(error.message().contains("closed"), "{error:?}");
+    // The server ends a session a moment after it was told to.
+    while sessions(&pool).await > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// As in a program that stops its runtime before it drops what it used there.
+#[test]
+fn a_store_may_be_dropped_without_a_runtime() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (database, store) = runtime.block_on(async {
+        let database = database::fresh().await;
+        let store = database::connect(database.url()).await;
+        create(&store, [job("j")], 1).await;
+        (database, store)
+    });
+    drop(store);
+    runtime.block_on(async { drop(database) });
 }
