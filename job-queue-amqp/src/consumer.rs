@@ -132,7 +132,7 @@ struct Pump {
     queue: Arc<str>,
     prefetch: u16,
     sender: mpsc::UnboundedSender<(Arc<Session>, Delivery)>,
-    /// The session of the present subscription, for the stream to cancel.
+    /// The session of the present subscription, for the stream to cancel: it takes it when it is dropped.
     session: Arc<Mutex<Option<Arc<Session>>>>,
     lifeline: std::sync::Weak<Lifeline>,
 }
@@ -202,10 +202,16 @@ impl Pump {
                 Some(Ok(delivery)) => {
                     drop(self.sender.send((Arc::clone(session), received(session, delivery))))
                 }
+                // The stream is being dropped, and has cancelled it: whoever holds deliveries may still settle them.
+                _ if self.is_dropped() => return Ended::Unwanted,
                 Some(Err(error)) => return Ended::Lost(crate::error::reason(&error)),
                 None => return Ended::Lost("the broker cancelled it".to_owned()),
             }
         }
+    }
+
+    fn is_dropped(&self) -> bool {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     async fn subscribe_again(&self) -> Option<Subscription> {

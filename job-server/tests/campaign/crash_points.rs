@@ -3,10 +3,13 @@
 //! | point | the server dies when | it dies there as seen on the wire |
 //! | --- | --- | --- |
 //! | c01 | a create has begun | the answer to its `BEGIN` with locks is not passed on |
+//! | c01a | the same for a job whose prerequisites exist, which needs no transaction | the answer to its look is not passed on |
 //! | c02 | the job is inserted | the answer to the insert of a job with prerequisites is not passed on |
 //! | c03 | a create is to be committed | its `COMMIT` is not passed on |
+//! | c03a | the same without a transaction | the statement that looks again and stores the job is not passed on |
 //! | c04 | a create is committed, the client not yet answered | the answer to its `COMMIT` is not passed on |
 //! | c04a | the same for a job without prerequisites, whose create is one statement | the answer to that is not passed on |
+//! | c04b | the same for a job whose prerequisites exist | the answer to the statement that stores it is not passed on |
 //! | c05 | entries are claimed, in one statement | the answer to that is not passed on |
 //! | c06 | a message is published | it is passed on, its confirmation is not |
 //! | c07 | it is confirmed, its entry is there | the confirmation is not passed on |
@@ -38,8 +41,10 @@ use crate::rig::{PATIENCE, Rig};
 use crate::tripwire::{Deed, Moment, Tripwire};
 use crate::{seed, verdict};
 
-const CREATES: &str = "BEGIN; SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock";
+const CREATES: &str = "BEGIN; SELECT pg_advisory_xact_lock";
+const LOOKS: &str = "k.is_own AND EXISTS";
 const INSERTS: &str = "INSERT INTO job_dependency";
+const STORES: &str = "NOT job_is_waited_for";
 const INSERTS_ALONE: &str = "INSERT INTO job_detail";
 pub(crate) const CLAIMS: &str = "SET lease_owner =";
 const SETTLES: &str = "UPDATE job SET start_time =";
@@ -49,16 +54,19 @@ const ROLLS_UP_ALONE: &str = "WITH same AS MATERIALIZED";
 const RELEASES: &str = "UPDATE outbox SET unmet =";
 
 /// Those that leave entries on lease first: they take until the lease ends, which is most of the time of this test.
-const POINTS: [(&str, Moment); 19] = [
+const POINTS: [(&str, Moment); 22] = [
     ("c05", Moment::Found(CLAIMS)),
     ("c06", Moment::Published),
     ("c07", Moment::Confirmed),
     ("c07a", Moment::Asks(SETTLES)),
     ("c01", Moment::Answered(CREATES)),
+    ("c01a", Moment::AnsweredAlone(LOOKS)),
     ("c02", Moment::Answered(INSERTS)),
     ("c03", Moment::AsksToCommit(INSERTS)),
+    ("c03a", Moment::Asks(STORES)),
     ("c04", Moment::Committed(INSERTS)),
     ("c04a", Moment::AnsweredAlone(INSERTS_ALONE)),
+    ("c04b", Moment::AnsweredAlone(STORES)),
     ("c08", Moment::AnsweredAlone(SETTLES)),
     ("c09", Moment::Asks(READS)),
     ("c10", Moment::AsksToCommit(ROLLS_UP)),

@@ -241,3 +241,36 @@ pub(super) fn direction(direction: SortDirection) -> Direction {
         SortDirection::Descending => Direction { word: " DESC", behind: " < ", first: "max" },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use job_core::JobStatus;
+
+    use super::*;
+
+    /// What the conditions of the index by percentage, and of what is not in it, call 5.
+    #[test]
+    fn waiting_is_the_status_that_the_index_by_percentage_leaves_out() {
+        assert_eq!(crate::status_code::code(JobStatus::Waiting), 5);
+        let migrations = crate::migrations::migrations();
+        assert!(
+            migrations.iter().any(|migration| migration.sql.contains("status <> 5 OR percentage_group > 0"))
+        );
+    }
+
+    #[test]
+    fn a_rest_stands_before_or_behind_a_place() {
+        let text = |group: &[u8]| Bound::Text { group: group.to_vec(), within: Vec::new() };
+        let number = |group| Bound::Number { group, within: 0 };
+        for (group, bound, standing) in [
+            (Group::Absent, text(b"z\0z"), Ordering::Greater),
+            (Group::Absent, text(b""), Ordering::Greater),
+            (Group::Absent, text(ABSENT), Ordering::Equal),
+            (Group::Zero, number(-1), Ordering::Greater),
+            (Group::Zero, number(0), Ordering::Equal),
+            (Group::Zero, number(101), Ordering::Less),
+        ] {
+            assert_eq!(group.beside(&bound), standing, "{group:?} {bound:?}");
+        }
+    }
+}
