@@ -170,13 +170,15 @@ impl Tripwire {
         let mut bytes = Vec::new();
         while matches!(from.read_buf(&mut bytes).await, Ok(read) if read > 0) {
             let (passing, kills) = self.look(way, &bytes, conversation);
-            if to.write_all(&bytes[..passing]).await.is_err() {
-                break;
-            }
-            bytes.drain(..passing);
+            let written = to.write_all(&bytes[..passing]).await;
+            // Even if the other side has gone: from here on nothing passes, so nothing else would end the server.
             if kills {
                 self.strike();
             }
+            if written.is_err() {
+                break;
+            }
+            bytes.drain(..passing);
         }
         let _ = to.shutdown().await;
     }
