@@ -1,7 +1,7 @@
 //! Lending connections out.
 //!
-//! The driver's pool asks every connection that comes back whether it is still alive, a round trip for each call that costs
-//! both sides a quarter of what storing a job does. A connection that has just answered need not be asked, and is kept warm
+//! The driver's pool asks every connection that comes back whether it is still alive, a round trip for each call, and a
+//! sixth of the time that storing a job takes. A connection that has just answered need not be asked, and is kept warm
 //! here instead; the pool has it back, and looks after it, when it has rested or has been out for a while.
 
 use std::collections::VecDeque;

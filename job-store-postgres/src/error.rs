@@ -10,12 +10,8 @@ use sqlx::error::DatabaseError;
 pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => is_passing_state(&state(error.as_ref())),
-        sqlx::Error::Io(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::WorkerCrashed
-        // A server that goes away in the middle of a message leaves the rest of it unread.
-        | sqlx::Error::Protocol(_) => true,
-        _ => false,
+        sqlx::Error::PoolTimedOut => true,
+        _ => is_lost(error),
     }
 }
 
@@ -51,6 +47,7 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
         sqlx::Error::Database(error) => {
             ["08", "57P0"].iter().any(|class| state(error.as_ref()).starts_with(class))
         }
+        // A server that goes away in the middle of a message leaves the rest of it unread.
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => true,
         _ => false,
     }

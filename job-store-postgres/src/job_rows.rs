@@ -354,7 +354,7 @@ async fn write_whole(
         };
     }
     let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
-    sqlx::query(concat!(
+    let query = sqlx::query(concat!(
         "WITH counted AS (",
         count_jobs!("$21", "$22", "$23"),
         ") INSERT INTO job AS j (partition_id, job_id, job_no, create_time, last_update_time, update_group, start_time,
@@ -392,12 +392,8 @@ async fn write_whole(
     .bind(column!(row => row.state.subtasks.total.map(count)))
     .bind(column!(row => count(row.state.subtasks.completed)))
     .bind(column!(row => count(row.state.subtasks.failed)))
-    .bind(column!(row => row.progress.as_deref()))
-    .bind(counts.partitions())
-    .bind(counts.statuses())
-    .bind(counts.jobs())
-    .execute(connection)
-    .await?;
+    .bind(column!(row => row.progress.as_deref()));
+    counts.bind(query).execute(connection).await?;
     Ok(())
 }
 
@@ -421,16 +417,15 @@ impl CountChanges {
         self.0.iter().filter(|(_, jobs)| **jobs != 0)
     }
 
-    pub(crate) fn partitions(&self) -> Vec<&str> {
-        self.changes().map(|((partition, _), _)| partition.as_str()).collect()
-    }
-
-    pub(crate) fn statuses(&self) -> Vec<i16> {
-        self.changes().map(|((_, status), _)| *status).collect()
-    }
-
-    pub(crate) fn jobs(&self) -> Vec<i64> {
-        self.changes().map(|(_, jobs)| *jobs).collect()
+    /// Binds the three parameters of [`count_jobs!`].
+    pub(crate) fn bind<'q>(
+        &self,
+        query: Query<'q, Postgres, PgArguments>,
+    ) -> Query<'q, Postgres, PgArguments> {
+        query
+            .bind(self.changes().map(|((partition, _), _)| partition.as_str()).collect::<Vec<_>>())
+            .bind(self.changes().map(|((_, status), _)| *status).collect::<Vec<_>>())
+            .bind(self.changes().map(|(_, jobs)| *jobs).collect::<Vec<_>>())
     }
 
     /// For changes that come without rows to write.
@@ -438,12 +433,7 @@ impl CountChanges {
         if self.changes().next().is_none() {
             return Ok(());
         }
-        sqlx::query(count_jobs!("$1", "$2", "$3"))
-            .bind(self.partitions())
-            .bind(self.statuses())
-            .bind(self.jobs())
-            .execute(connection)
-            .await?;
+        self.bind(sqlx::query(count_jobs!("$1", "$2", "$3"))).execute(connection).await?;
         Ok(())
     }
 }

@@ -41,7 +41,7 @@ pub(crate) enum Trouble {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Transaction,
-    /// One statement, which is a transaction by itself.
+    /// Statements that are each a transaction by themselves, most often a single one.
     Statement,
 }
 

@@ -87,8 +87,8 @@ async fn create_independent(
         let rows: Vec<NewRow<'_>> = fresh.iter().map(|job| NewRow::new(job, Vec::new(), now)).collect();
         let is_stored = match rows.as_slice() {
             [] => true,
-            rows if insert::fit_together(rows) => runner.run(InsertTogether { rows, now }).await?,
-            _ => runner.run(InsertMany { rows: &rows, now }).await?,
+            rows if insert::fit_together(rows) => runner.run(Insert::<true> { rows, now }).await?,
+            _ => runner.run(Insert::<false> { rows: &rows, now }).await?,
         };
         if is_stored {
             break;
@@ -103,37 +103,17 @@ async fn create_independent(
     Ok(jobs.iter().map(outcome).collect())
 }
 
-/// Stores all of the jobs in a statement, or none when one of them exists already.
-struct InsertTogether<'a> {
+/// Stores all of the jobs, or none when one of them exists already.
+struct Insert<'a, const IS_STATEMENT: bool> {
     rows: &'a [NewRow<'a>],
     now: Timestamp,
 }
 
 #[async_trait]
-impl Step for InsertTogether<'_> {
+impl<const IS_STATEMENT: bool> Step for Insert<'_, IS_STATEMENT> {
     type Output = bool;
     const NAME: &'static str = "store::create";
-    const FORM: Form = Form::Statement;
-
-    async fn run(&mut self, connection: &mut PgConnection) -> Result<bool, Trouble> {
-        match insert::insert(connection, self.rows, self.now).await {
-            Err(cause) if error::is_unique_violation(&cause) => Ok(false),
-            inserted => Ok(inserted.map(|()| true)?),
-        }
-    }
-}
-
-/// The same for more than a statement can take.
-struct InsertMany<'a> {
-    rows: &'a [NewRow<'a>],
-    now: Timestamp,
-}
-
-#[async_trait]
-impl Step for InsertMany<'_> {
-    type Output = bool;
-    const NAME: &'static str = "store::create";
-    const FORM: Form = Form::Transaction;
+    const FORM: Form = if IS_STATEMENT { Form::Statement } else { Form::Transaction };
 
     fn opening(&self) -> Cow<'static, str> {
         locks::opening(&self.rows.iter().map(|row| (locks::of_job(row.job.key()), false)).collect()).into()
@@ -141,7 +121,7 @@ impl Step for InsertMany<'_> {
 
     async fn run(&mut self, connection: &mut PgConnection) -> Result<bool, Trouble> {
         match insert::insert(connection, self.rows, self.now).await {
-            // The transaction has failed with it, and ends without having stored anything.
+            // A transaction has failed with it, and ends without having stored anything.
             Err(cause) if error::is_unique_violation(&cause) => Ok(false),
             inserted => Ok(inserted.map(|()| true)?),
         }

@@ -4,6 +4,7 @@
 //! for, and is put together from fixed fragments by `conditions` and `page`; every value is bound.
 
 mod conditions;
+mod groups;
 mod narrowing;
 mod order;
 mod page;

@@ -89,7 +89,8 @@ pub(super) async fn insert(
         .collect();
     let edges: Vec<(&NewRow<'_>, &str)> =
         rows.iter().flat_map(|row| row.unmet.iter().map(move |id| (row, id.as_str()))).collect();
-    query
+    let ids: BTreeSet<i32> = rows.iter().map(|row| locks::of_job(row.job.key())).collect();
+    let query = query
         .bind(column!(row => row.labels.as_deref()))
         .bind(column!(row => row.job.accepted.job.job_type.as_deref()))
         .bind(column!(row => row.job.accepted.job.correlation_id.as_deref()))
@@ -118,18 +119,8 @@ pub(super) async fn insert(
         .bind(edges.iter().map(|(row, _)| row.job.key().job.as_str()).collect::<Vec<_>>())
         .bind(edges.iter().map(|(row, _)| row.job.number).collect::<Vec<_>>())
         .bind(column!(row => row.which_texts()))
-        .bind(
-            rows.iter()
-                .map(|row| locks::of_job(row.job.key()))
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect::<Vec<_>>(),
-        )
-        .bind(locks::IDS)
-        .bind(counts.partitions())
-        .bind(counts.statuses())
-        .bind(counts.jobs())
-        .execute(connection)
-        .await?;
+        .bind(ids.into_iter().collect::<Vec<_>>())
+        .bind(locks::IDS);
+    counts.bind(query).execute(connection).await?;
     Ok(())
 }
