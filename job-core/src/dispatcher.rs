@@ -9,6 +9,9 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use tracing::Instrument as _;
 
 use crate::backoff::Backoff;
@@ -27,13 +30,15 @@ use wake_queue::WakeQueue;
 /// The first batch after a rest is so many times smaller than others, and the next ones grow: the queue has nothing to do until
 /// it is taken.
 const FIRST_BATCH: u32 = 4;
+/// Batches that are published or settled at the same time.
+const IN_HAND_MAX: usize = 2;
 
 /// How a dispatcher works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispatcherSettings {
     /// How many entries are taken at once, at most: the first batch after a rest is a quarter of that.
     pub batch_size: u32,
-    /// No more are taken at once when their messages have this many bytes. Up to three batches are held in memory.
+    /// No more are taken at once when their messages have this many bytes. Up to two batches are held in memory.
     pub batch_bytes: usize,
     /// How long a batch may take before others may publish its entries again.
     pub lease: Duration,
@@ -182,37 +187,47 @@ impl Dispatcher {
         }
     }
 
-    /// Takes batches until there is nothing more, or until stopping is asked for. While one is published, the one before it is
-    /// settled and the next is taken, so that store and queue work at the same time; no more than one waits, since a
-    /// lease is short. Whatever fails, nothing more is taken, what was taken is published, and what was published is
-    /// settled: nobody else publishes it before its lease ends.
+    /// Takes batches until there is nothing more, or until stopping is asked for. While one is settled, the next is published, and
+    /// the one after that is taken, so that store and queue work at the same time, and the queue need not have answered for
+    /// one before it gets the next; no more than two are in hand, since a lease is short. Whatever fails, nothing more is taken,
+    /// what was taken is published, and what was published is settled: nobody else publishes it before its lease ends.
     async fn dispatch_until(&self, shutdown: &Shutdown) -> Result<DispatchStep> {
         let mut limit = self.settings.batch_size.div_ceil(FIRST_BATCH);
-        let mut claimed = self.claim(limit).await?;
-        let mut step = self.step(&claimed);
-        let mut published = Vec::new();
+        let mut step = DispatchStep { taken: 0, may_be_more: true, next_due: None };
         let mut failure = None;
-        while !claimed.entries.is_empty() || !published.is_empty() {
-            let goes_on = step.may_be_more && failure.is_none() && !shutdown.is_stopping();
-            limit = limit.saturating_mul(2).min(self.settings.batch_size);
-            let next = async { if goes_on { self.claim(limit).await.map(Some) } else { Ok(None) } };
-            let (settled, now_published, next) =
-                tokio::join!(self.settle(published), self.publish(&claimed.entries), next);
-            published = now_published;
-            claimed = Claimed::default();
-            match next {
-                Ok(Some(next)) => {
-                    step = self.step(&next);
-                    claimed = next;
+        let (mut is_taking, mut in_hand) = (true, 0);
+        let mut work = FuturesUnordered::new();
+        work.push(self.take(limit).boxed());
+        while let Some(event) = work.next().await {
+            match event {
+                Event::Taken(batch) => {
+                    is_taking = false;
+                    step = self.step(&batch);
+                    if !batch.entries.is_empty() {
+                        in_hand += 1;
+                        work.push(self.send(batch).boxed());
+                    }
                 }
-                Ok(None) => {}
-                Err(error) => note(&mut failure, error),
+                Event::Settled => in_hand -= 1,
+                Event::Failed(error) => note(&mut failure, error),
             }
-            if let Err(error) = settled {
-                note(&mut failure, error);
+            let goes_on = step.may_be_more && failure.is_none() && !shutdown.is_stopping();
+            if goes_on && !is_taking && in_hand < IN_HAND_MAX {
+                limit = limit.saturating_mul(2).min(self.settings.batch_size);
+                is_taking = true;
+                work.push(self.take(limit).boxed());
             }
         }
         failure.map_or(Ok(step), Err)
+    }
+
+    async fn take(&self, limit: u32) -> Event {
+        self.claim(limit).await.map_or_else(Event::Failed, Event::Taken)
+    }
+
+    async fn send(&self, batch: Batch) -> Event {
+        let published = self.publish(batch).await;
+        self.settle(published).await.map_or_else(Event::Failed, |()| Event::Settled)
     }
 
     /// Takes one batch of due entries, publishes and settles it.
@@ -220,12 +235,13 @@ impl Dispatcher {
     /// # Errors
     /// The store's; entries that were published but not settled are published again when their lease ends.
     pub async fn dispatch_due(&self) -> Result<DispatchStep> {
-        let claimed = self.claim(self.settings.batch_size).await?;
-        self.settle(self.publish(&claimed.entries).await).await?;
-        Ok(self.step(&claimed))
+        let batch = self.claim(self.settings.batch_size).await?;
+        let step = self.step(&batch);
+        self.settle(self.publish(batch).await).await?;
+        Ok(step)
     }
 
-    async fn claim(&self, limit: u32) -> Result<Claimed> {
+    async fn claim(&self, limit: u32) -> Result<Batch> {
         let request = ClaimRequest {
             owner: self.owner,
             now: self.clock.now(),
@@ -233,15 +249,19 @@ impl Dispatcher {
             limit,
             bytes_limit: self.settings.batch_bytes,
         };
-        self.store.claim(request).await
+        let Claimed { entries, next_due } = self.store.claim(request).await?;
+        let now = self.clock.now();
+        let message = |entry| publication(entry, &self.settings.tracking, now);
+        let (entries, publications) = entries.into_iter().map(message).unzip();
+        Ok(Batch { entries, publications, next_due })
     }
 
-    fn step(&self, claimed: &Claimed) -> DispatchStep {
-        let taken = claimed.entries.len();
+    fn step(&self, batch: &Batch) -> DispatchStep {
+        let taken = batch.entries.len();
         DispatchStep {
             taken,
-            may_be_more: taken > 0 && claimed.next_due.is_some_and(|due| due <= self.clock.now()),
-            next_due: claimed.next_due,
+            may_be_more: taken > 0 && batch.next_due.is_some_and(|due| due <= self.clock.now()),
+            next_due: batch.next_due,
         }
     }
 
@@ -252,19 +272,16 @@ impl Dispatcher {
         self.store.settle(self.owner, published, self.clock.now()).await.map(drop)
     }
 
-    async fn publish(&self, entries: &[OutboxEntry]) -> Vec<(u64, Settled)> {
+    async fn publish(&self, batch: Batch) -> Vec<(u64, Settled)> {
         // Mostly nothing is due, and that is not worth a span.
-        if entries.is_empty() {
+        if batch.entries.is_empty() {
             return Vec::new();
         }
-        let span = tracing::debug_span!("dispatch", messages = entries.len());
-        self.publish_all(entries).instrument(span).await
+        let span = tracing::debug_span!("dispatch", messages = batch.entries.len());
+        self.publish_all(batch).instrument(span).await
     }
 
-    async fn publish_all(&self, entries: &[OutboxEntry]) -> Vec<(u64, Settled)> {
-        let now = self.clock.now();
-        let publications =
-            entries.iter().map(|entry| publication(entry, &self.settings.tracking, now)).collect();
+    async fn publish_all(&self, Batch { entries, publications, .. }: Batch) -> Vec<(u64, Settled)> {
         // When nobody can publish it is no entry's fault: none waits longer than it takes to look again.
         let outcomes = match self.queue.publish(publications).await {
             Ok(outcomes) => outcomes,
@@ -284,7 +301,7 @@ impl Dispatcher {
             .collect()
     }
 
-    fn settled(&self, entry: &OutboxEntry, outcome: PublishOutcome) -> Settled {
+    fn settled(&self, entry: &Leased, outcome: PublishOutcome) -> Settled {
         let reason = match outcome {
             PublishOutcome::Confirmed => return Settled::Published,
             PublishOutcome::Unroutable => "the queue does not exist".to_owned(),
@@ -297,7 +314,7 @@ impl Dispatcher {
         self.failed(entry, reason, Backoff::DISPATCH)
     }
 
-    fn failed(&self, entry: &OutboxEntry, reason: String, backoff: Backoff) -> Settled {
+    fn failed(&self, entry: &Leased, reason: String, backoff: Backoff) -> Settled {
         let retry_at = self.clock.now().saturating_add(backoff.wait(entry.attempts, entry.id));
         Settled::Failed { retry_at, reason }
     }
@@ -321,36 +338,58 @@ pub struct DispatchStep {
     pub next_due: Option<Timestamp>,
 }
 
-fn publication(entry: &OutboxEntry, settings: &TrackingSettings, now: Timestamp) -> Publication {
-    match &entry.content {
+/// What has happened to one of the batches in hand.
+enum Event {
+    Taken(Batch),
+    Settled,
+    Failed(Error),
+}
+
+/// Entries that were taken together, with the messages that they are published as. Messages are written while the batch before is
+/// published, so that the queue does not wait for them.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Leased>,
+    publications: Vec<Publication>,
+    next_due: Option<Timestamp>,
+}
+
+/// What is left of an entry that has become a message.
+struct Leased {
+    id: u64,
+    job: JobKey,
+    attempts: u32,
+}
+
+fn publication(entry: OutboxEntry, settings: &TrackingSettings, now: Timestamp) -> (Leased, Publication) {
+    let OutboxEntry { id, job, content, attempts } = entry;
+    let publication = match content {
         OutboxContent::Start { task_id, task, correlation_id } => {
-            let mut message = TaskMessage::new_task(
-                task_id.to_string(),
-                task.classifier.clone(),
-                task.api_version,
-                task.data.clone(),
-                task.queue.clone(),
-            );
-            message.tracking = Some(tracking(&entry.job, task.target.clone(), settings, now));
-            message.correlation_id.clone_from(correlation_id);
-            let mut publication = Publication {
-                message_id: Some(task_id.to_string()),
-                ..Publication::new(task.queue.clone(), message.encode())
-            };
-            if let Some(correlation_id) = correlation_id {
+            let task_id_text = task_id.to_string();
+            let mut publication = Publication::new(task.queue.clone(), Bytes::new());
+            if let Some(correlation_id) = &correlation_id {
                 // The task's own id is its place, so that a message that is published again is at the same one.
-                let place = TraceContext::of_correlation(correlation_id, *task_id);
+                let place = TraceContext::of_correlation(correlation_id, task_id);
                 publication.headers.insert(TRACEPARENT.to_owned(), place.to_string());
             }
-            publication
+            let message = TaskMessage {
+                tracking: Some(tracking(&job, task.target, settings, now)),
+                correlation_id,
+                ..TaskMessage::new_task(
+                    task_id_text.clone(),
+                    task.classifier,
+                    task.api_version,
+                    task.data,
+                    task.queue,
+                )
+            };
+            Publication { message_id: Some(task_id_text), body: message.encode(), ..publication }
         }
-        OutboxContent::Stowed { queue, body, headers } => Publication {
-            queue: queue.clone(),
-            body: body.clone(),
-            headers: headers.clone(),
-            message_id: Some(format!("stowed-{}", entry.id)),
-        },
-    }
+        OutboxContent::Stowed { queue, body, headers } => {
+            Publication { queue, body, headers, message_id: Some(format!("stowed-{id}")) }
+        }
+    };
+    (Leased { id, job, attempts }, publication)
 }
 
 /// The tracking information of a job's first message (messaging contract §4.8).

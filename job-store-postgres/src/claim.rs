@@ -1,7 +1,7 @@
 //! Taking outbox entries on lease.
 //!
-//! A lease is written where the entry is and touches no index, which is most of what a claim would cost otherwise. A claim passes
-//! entries that are on lease: no more than dispatchers have in their hands, since they take the oldest first and settle soon.
+//! A lease is a row for all entries that were taken together, so that a claim writes nothing where they are. It passes those
+//! that are on lease: no more than dispatchers have in their hands, since they take the oldest first and settle soon.
 //!
 //! An entry that is to be tried again later is parked: it is not in the index of due entries, so that no claim pages past it,
 //! however many there are. A claim that sees some whose time has come brings them back before it goes on.
@@ -14,7 +14,9 @@
 //! What was dispatched lately is dead in the index until it is vacuumed, and every look passes it: so there are as few
 //! looks as there can be.
 //!
-//! Rows that another dispatcher is taking at this moment are skipped, not waited for.
+//! Entries are not locked. Two claims at once may choose the same, but each then writes the version of the leases that it saw plus
+//! one, and only one of them can: the other has taken nothing and looks again. Whoever changes an entry meanwhile comes after
+//! the claim, as if it had come a moment later.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -105,20 +107,25 @@ impl Claim<'_> {
         bytes: usize,
     ) -> Result<Taken, Trouble> {
         let ClaimRequest { owner, now, lease, .. } = self.request;
+        let leased_until = now.saturating_add(lease).as_millis();
         let rows = sqlx::query(TAKE)
             .bind(now.as_millis())
             .bind(self.turn.last())
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .bind(owner)
-            .bind(now.saturating_add(lease).as_millis())
+            .bind(leased_until)
             .bind(&self.taken)
             .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
             .fetch_all(&mut *connection)
             .await?;
+        let (look, rows) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
+        if look.try_get("is_late")? {
+            return Err(Trouble::Again);
+        }
         let mut damaged = Vec::new();
         let mut entries = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let Some(id) = row.try_get::<Option<i64>, _>(at::ID.0)? else { continue };
+        for row in rows {
+            let id = row.try_get(at::ID.0)?;
             self.taken.push(id);
             match entry(row) {
                 Ok(entry) => entries.push(entry),
@@ -132,13 +139,15 @@ impl Claim<'_> {
         let taken = entries.len() + damaged.len();
         for (id, reason) in damaged {
             // The job says why it does not start.
-            sqlx::query("UPDATE outbox SET attempts = attempts + 1, reason = $2, retry_at = leased_until WHERE id = $1")
-                .bind(id)
-                .bind(reason)
-                .execute(&mut *connection)
-                .await?;
+            sqlx::query(
+                "UPDATE outbox SET attempts = attempts + 1, reason = $2, retry_at = $3 WHERE id = $1",
+            )
+            .bind(id)
+            .bind(reason)
+            .bind(leased_until)
+            .execute(&mut *connection)
+            .await?;
         }
-        let look = rows.first().ok_or(sqlx::Error::RowNotFound)?;
         let brought_back = look.try_get("has_parked")? && bring_back(connection, now).await?;
         // With a single partition there is nobody to make up for what it has not.
         let is_all = taken == 0 || look.try_get::<i64, _>("partitions")? == 1 && taken < limit;
@@ -162,7 +171,7 @@ async fn bring_back(connection: &mut PgConnection, now: Timestamp) -> Result<boo
 
 /// Finds what is due at `$1`, after the partition `$2`, at most `$3` entries and no more once these have `$7` bytes, and puts
 /// it on lease for `$4` until `$5`. If those are not as many as wanted, it also says when to look again: the earliest time
-/// that an entry waits for which was taken neither now nor before (`$6`). There is a row even if nothing is due.
+/// that an entry waits for which was taken neither now nor before (`$6`). That is the first row, and the others are the entries.
 ///
 /// The commit does not wait for the disk, see [`unforced`].
 const TAKE: &str = concat!(
@@ -178,32 +187,34 @@ const TAKE: &str = concat!(
                AND outbox.partition_id > f.id
              ORDER BY partition_id, due_at, outbox.id LIMIT 1
          ) next
+     ), leased AS MATERIALIZED (
+         SELECT unnest(entries) AS id FROM lease WHERE leased_until > $1
+         UNION ALL
+         SELECT unnest($6::bigint[])
      ), due AS MATERIALIZED (
          SELECT f.id, row_number() OVER (ORDER BY f.id <= $2 COLLATE \"C\", f.id) AS turn
          FROM first f
          CROSS JOIN LATERAL (
              SELECT FROM outbox
              WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended AND outbox.partition_id = f.id
-               AND (leased_until IS NULL OR leased_until <= $1) AND outbox.id NOT IN (SELECT unnest($6::bigint[]))
+               AND outbox.id NOT IN (SELECT id FROM leased)
              ORDER BY due_at, outbox.id LIMIT 1
          ) free
          WHERE f.due_at <= $1
            AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = f.id)
-     ), candidate AS MATERIALIZED (
+     ), candidate AS (
          SELECT d.turn, o.*
          FROM (SELECT id, turn FROM due ORDER BY turn LIMIT $3) d
          CROSS JOIN LATERAL (
-             SELECT locked.*, row_number() OVER (ORDER BY locked.due_at, locked.id) AS round
+             SELECT free.*, row_number() OVER (ORDER BY free.due_at, free.id) AS round
              FROM (
                  SELECT id, due_at, partition_id, job_id, attempts, stowed, queue, headers, body
                  FROM outbox
                  WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended
-                   AND outbox.partition_id = d.id
-                   AND (leased_until IS NULL OR leased_until <= $1) AND id NOT IN (SELECT unnest($6::bigint[]))
+                   AND outbox.partition_id = d.id AND id NOT IN (SELECT id FROM leased)
                  ORDER BY due_at, id
                  LIMIT (SELECT ($3 + count(*) - 1) / count(*) FROM due)
-                 FOR UPDATE SKIP LOCKED
-             ) locked
+             ) free
          ) o
      ), with_task AS (
          SELECT c.*, d.*, coalesce(octet_length(d.task_data), octet_length(c.body), 0) AS size
@@ -217,60 +228,68 @@ const TAKE: &str = concat!(
      ), chosen AS MATERIALIZED (
          SELECT * FROM (SELECT *, sum(size) OVER (ORDER BY round, turn) - size AS before FROM with_task) s
          WHERE before < $7
-     ), leased AS (
-         UPDATE outbox SET lease_owner = $4, leased_until = $5 WHERE id = ANY(ARRAY(SELECT id FROM chosen))
+     ), version AS (
+         UPDATE lease_version SET version = version + 1
+         WHERE is_only AND version = (SELECT version FROM lease_version WHERE is_only)
+           AND EXISTS (SELECT FROM chosen)
+         RETURNING version
+     ), taken_over AS (
+         UPDATE lease SET entries = ARRAY(
+             SELECT e.id FROM unnest(entries) AS e(id) WHERE (e.id IN (SELECT id FROM chosen)) IS NOT TRUE ORDER BY e.id
+         )
+         WHERE leased_until <= $1 AND EXISTS (SELECT FROM version)
+           AND entries[1] <= (SELECT max(id) FROM chosen)
+           AND entries[cardinality(entries)] >= (SELECT min(id) FROM chosen)
+     ), forgotten AS (
+         -- Until then, whoever had a lease can settle what nobody took over.
+         DELETE FROM lease
+         WHERE (leased_until <= $1 AND entries = '{}' OR leased_until <= $1 - 86400000) AND EXISTS (SELECT FROM version)
+     ), new_lease AS (
+         INSERT INTO lease (owner, leased_until, entries)
+         SELECT $4, $5, ARRAY(SELECT id FROM chosen ORDER BY id) FROM version
      ), taken AS MATERIALIZED (
-         SELECT id FROM chosen UNION ALL SELECT unnest($6)
+         SELECT id FROM chosen UNION ALL SELECT id FROM leased
      ), other AS (
          (SELECT partition_id AS id, due_at FROM outbox
           WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
-            AND (leased_until IS NULL OR leased_until <= $1) AND outbox.id NOT IN (SELECT id FROM taken)
+            AND outbox.id NOT IN (SELECT id FROM taken)
           ORDER BY partition_id, due_at, outbox.id LIMIT 1)
          UNION ALL
          SELECT next.* FROM other f
          CROSS JOIN LATERAL (
              SELECT partition_id, due_at FROM outbox
              WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
-               AND outbox.partition_id > f.id
-               AND (leased_until IS NULL OR leased_until <= $1) AND outbox.id NOT IN (SELECT id FROM taken)
+               AND outbox.partition_id > f.id AND outbox.id NOT IN (SELECT id FROM taken)
              ORDER BY partition_id, due_at, outbox.id LIMIT 1
          ) next
      ), free AS (
          SELECT min(f.due_at) AS due_at FROM other f
          WHERE NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = f.id)
-     ), leases AS (
-         SELECT min(o.leased_until) AS ends FROM first f
-         CROSS JOIN LATERAL (
-             SELECT leased_until FROM outbox
-             WHERE due_at <= $1 AND parked_until IS NULL AND NOT held AND NOT suspended
-               AND outbox.partition_id = f.id AND leased_until > $1 AND outbox.id NOT IN (SELECT id FROM taken)
-             OFFSET 0
-         ) o
-         WHERE f.due_at <= $1
-           AND NOT EXISTS (SELECT FROM suspended_partition s WHERE s.partition_id = f.id)
      )
-     SELECT e.id, e.partition_id, e.job_id, e.attempts, e.stowed, e.queue, e.headers, e.body, e.task_id, e.task_queue,
-         e.target, e.classifier, e.api_version, e.task_data, e.correlation_id, look.*
+     SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, look.*
      FROM (
          SELECT ",
     unforced!(),
     ", (SELECT count(*) FROM due) AS partitions,
+             EXISTS (SELECT FROM chosen) AND NOT EXISTS (SELECT FROM version) AS is_late,
              EXISTS (SELECT FROM outbox WHERE parked_until <= $1) AS has_parked,
              CASE
                  WHEN (SELECT count(*) FROM chosen) = $3 THEN NULL
-                 -- Leases are only looked through when they are all that is due.
+                 -- Leases matter only when they are all that is due.
                  WHEN (SELECT due_at FROM free) <= $1 THEN (SELECT due_at FROM free)
                  ELSE least(
                      (SELECT due_at FROM free),
-                     (SELECT ends FROM leases),
+                     (SELECT min(leased_until) FROM lease WHERE leased_until > $1),
                      (SELECT parked_until FROM outbox
                       WHERE parked_until IS NOT NULL AND due_at IS NOT NULL AND NOT held AND NOT suspended
                       ORDER BY parked_until LIMIT 1)
                  )
              END AS next_due
      ) look
-     LEFT JOIN chosen e ON true
-     ORDER BY e.round, e.turn"
+     UNION ALL
+     (SELECT id, partition_id, job_id, attempts, stowed, queue, headers, body, task_id, task_queue, target, classifier,
+         api_version, task_data, correlation_id, NULL, NULL, NULL, NULL, NULL
+      FROM chosen ORDER BY round, turn)"
 );
 
 /// The places of the columns, whose names would be looked up anew for each of thousands of rows.

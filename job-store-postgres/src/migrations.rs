@@ -22,7 +22,7 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
-const ALL: [Migration; 8] = [
+const ALL: [Migration; 9] = [
     Migration { version: 1, name: "jobs", sql: include_str!("../migrations/0001_jobs.sql") },
     Migration { version: 2, name: "kept tasks", sql: include_str!("../migrations/0002_kept_tasks.sql") },
     Migration {
@@ -51,6 +51,11 @@ const ALL: [Migration; 8] = [
         sql: include_str!("../migrations/0007_fewer_entries.sql"),
     },
     Migration { version: 8, name: "waited for", sql: include_str!("../migrations/0008_waited_for.sql") },
+    Migration {
+        version: 9,
+        name: "leases together",
+        sql: include_str!("../migrations/0009_leases_together.sql"),
+    },
 ];
 
 /// Every version, in the order in which they are applied.

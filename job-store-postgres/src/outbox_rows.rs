@@ -95,7 +95,8 @@ pub(crate) async fn first_messages(
 }
 
 /// Puts the first messages of these jobs into the outbox, due at `now`; whoever wrote their tasks numbered the entries
-/// like the jobs.
+/// like the jobs. Who had such an entry on lease before it was removed has nothing to say about the new one, nor has who is taking
+/// it at this moment.
 pub(crate) async fn put_back(
     connection: &mut PgConnection,
     jobs: &[&JobRow],
@@ -105,7 +106,13 @@ pub(crate) async fn put_back(
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held, suspended,
+        "WITH version AS (
+             UPDATE lease_version SET version = version + 1 WHERE is_only RETURNING version
+         ), others AS (
+             UPDATE lease SET entries = ARRAY(SELECT e.id FROM unnest(entries) AS e(id) WHERE e.id <> ALL($1) ORDER BY e.id)
+             WHERE entries && $1 AND EXISTS (SELECT FROM version)
+         )
+         INSERT INTO outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held, suspended,
              stowed)
          SELECT k.job_no, k.partition_id, k.job_no, k.job_id, $5, d.delay_millis, 0, 0, k.held, false, false
          FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[]) AS k(job_no, partition_id, job_id, held)

@@ -1,6 +1,8 @@
 //! Ending leases.
 //!
 //! What was published and what was not are a statement each, and a transaction each: neither says anything about the other.
+//! Most often everything that was taken together is settled together, which ends its lease as a whole. What is settled of a
+//! lease otherwise is taken out of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -81,7 +83,7 @@ impl Settle<'_> {
                 .bind(Vec::<&str>::new()),
         };
         let query = query.bind(self.now.as_millis()).bind(removed).bind(self.owner);
-        let removed: Vec<i64> = query.fetch_all(connection).await?;
+        let removed: Vec<i64> = query.fetch_one(connection).await?;
         Ok(removed.into_iter().map(i64::unsigned_abs).collect())
     }
 
@@ -110,22 +112,71 @@ impl Settle<'_> {
             return Ok(Vec::new());
         }
         let ids: Vec<i64> = failed.keys().copied().collect();
-        let parked: Vec<i64> = sqlx::query_scalar(
-            "UPDATE outbox SET attempts = attempts + 1, retry_at = k.retry_at, parked_until = k.retry_at,
-                 leased_until = NULL, lease_owner = NULL, reason = k.reason
-             FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS k(id, retry_at, reason)
-             WHERE outbox.id = k.id AND outbox.id = ANY(ARRAY(
-                 SELECT id FROM outbox WHERE id = ANY($1) AND lease_owner = $4 ORDER BY id FOR UPDATE))
-             RETURNING outbox.id",
-        )
-        .bind(ids)
-        .bind(failed.values().map(|(retry_at, _)| *retry_at).collect::<Vec<_>>())
-        .bind(failed.values().map(|(_, reason)| reason.replace('\0', "\u{fffd}")).collect::<Vec<_>>())
-        .bind(self.owner)
-        .fetch_all(connection)
-        .await?;
+        let parked: Vec<i64> = sqlx::query_scalar(RETRY)
+            .bind(ids)
+            .bind(failed.values().map(|(retry_at, _)| *retry_at).collect::<Vec<_>>())
+            .bind(failed.values().map(|(_, reason)| reason.replace('\0', "\u{fffd}")).collect::<Vec<_>>())
+            .bind(self.owner)
+            .fetch_all(connection)
+            .await?;
         Ok(parked.into_iter().map(i64::unsigned_abs).collect())
     }
+}
+
+/// Of the entries `$ids`, which are sorted, those that `$owner` has on lease; and the end of that.
+macro_rules! of_leases {
+    ($ids:literal, $owner:literal) => {
+        concat!(
+            "mine AS MATERIALIZED (
+                 SELECT CASE
+                     WHEN EXISTS (SELECT FROM lease WHERE owner = ",
+            $owner,
+            " AND entries = ",
+            $ids,
+            ") THEN ",
+            $ids,
+            "
+                     ELSE ARRAY(
+                         SELECT e.id FROM lease CROSS JOIN LATERAL unnest(entries) AS e(id)
+                         WHERE owner = ",
+            $owner,
+            " AND (e.id IN (SELECT unnest(",
+            $ids,
+            "::bigint[]))) IS TRUE
+                         ORDER BY e.id
+                     )
+                 END AS ids
+             ), ended AS (
+                 DELETE FROM lease WHERE owner = ",
+            $owner,
+            " AND entries = ",
+            $ids,
+            "
+             ), cut AS (
+                 UPDATE lease SET entries = ARRAY(
+                     SELECT e.id FROM unnest(entries) AS e(id)
+                     WHERE (e.id IN (SELECT unnest(",
+            $ids,
+            "::bigint[]))) IS NOT TRUE
+                     ORDER BY e.id
+                 )
+                 -- The bounds keep away from what was taken before and after.
+                 WHERE owner = ",
+            $owner,
+            " AND entries <> ",
+            $ids,
+            "
+                   AND entries[1] <= ",
+            $ids,
+            "[cardinality(",
+            $ids,
+            ")]
+                   AND entries[cardinality(entries)] >= ",
+            $ids,
+            "[1]
+             )"
+        )
+    };
 }
 
 /// Removes the entries `$5` that `$6` has on lease, and marks the jobs of the entries `$1`, where these were first messages, as
@@ -139,18 +190,22 @@ impl Settle<'_> {
 macro_rules! remove {
     ($published:literal) => {
         concat!(
-            "WITH published AS MATERIALIZED (",
+            "WITH ",
+            of_leases!("$5", "$6"),
+            ", published AS (",
             $published,
             "), started AS (
                  UPDATE job SET start_time = $4 FROM published p
                  WHERE job.partition_id = p.partition_id AND job.job_id = p.job_id AND job.job_no = p.job_no
                    AND job.start_time IS NULL
                  RETURNING job.job_no
-             )
-             DELETE FROM outbox WHERE (SELECT count(*) FROM started) IS NOT NULL AND (SELECT ",
+             ), removed AS (
+                 DELETE FROM outbox WHERE (SELECT count(*) FROM started) IS NOT NULL AND (SELECT ",
             unforced!(),
-            ") = 'off' AND id = ANY($5) AND lease_owner = $6
-             RETURNING id"
+            ") = 'off' AND id = ANY((SELECT ids FROM mine)::bigint[])
+                 RETURNING id
+             )
+             SELECT coalesce(array_agg(id), '{}') FROM removed"
         )
     };
 }
@@ -167,4 +222,15 @@ const REMOVE: &str = remove!(
 const REMOVE_KNOWN: &str = remove!(
     "SELECT job_no, partition_id, job_id
      FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k(job_no, partition_id, job_id)"
+);
+
+/// Parks the entries `$1` that `$4` has on lease, each until `$2` and for the reason `$3`.
+const RETRY: &str = concat!(
+    "WITH ",
+    of_leases!("$1", "$4"),
+    " UPDATE outbox SET attempts = attempts + 1, retry_at = k.retry_at, parked_until = k.retry_at, reason = k.reason
+     FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS k(id, retry_at, reason)
+     WHERE outbox.id = k.id AND outbox.id = ANY(ARRAY(
+         SELECT id FROM outbox WHERE id = ANY((SELECT ids FROM mine)::bigint[]) ORDER BY id FOR UPDATE))
+     RETURNING outbox.id"
 );

@@ -108,7 +108,7 @@ async fn jobs_of_the_first_version_go_on_after_the_migration() {
     store.validate().await.expect("the newest schema");
 
     let leases: Vec<(i64, Option<i64>, Option<i64>)> =
-        sqlx::query_as("SELECT id, leased_until, parked_until FROM outbox ORDER BY id")
+        sqlx::query_as("SELECT o.id, l.leased_until, o.parked_until FROM outbox o LEFT JOIN lease l ON o.id = ANY(l.entries) ORDER BY o.id")
             .fetch_all(&pool)
             .await
             .expect("the entries");

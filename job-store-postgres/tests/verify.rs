@@ -124,7 +124,7 @@ async fn what_belongs_to_no_job_is_found() {
     spoiled("INSERT INTO job_label VALUES ('p', 'k', 'v', NULL, 'j', 1, 999)", &["label"], true).await;
     spoiled(
         "INSERT INTO outbox SELECT 999, partition_id, 999, job_id, due_at, parked_until, delay_millis, unmet, attempts,
-             held, suspended, stowed, lease_owner, retry_at, reason, queue, headers, body FROM outbox WHERE job_id = 'fresh'",
+             held, suspended, stowed, retry_at, reason, queue, headers, body FROM outbox WHERE job_id = 'fresh'",
         &["outbox entry"],
         true,
     )

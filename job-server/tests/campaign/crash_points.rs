@@ -46,7 +46,7 @@ const LOOKS: &str = "k.is_own AND EXISTS";
 const INSERTS: &str = "INSERT INTO job_dependency";
 const STORES: &str = "NOT job_is_waited_for";
 const INSERTS_ALONE: &str = "INSERT INTO job_detail";
-pub(crate) const CLAIMS: &str = "SET lease_owner =";
+pub(crate) const CLAIMS: &str = "INSERT INTO lease";
 const SETTLES: &str = "UPDATE job SET start_time =";
 const READS: &str = "FROM job WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id OFFSET 0";
 const ROLLS_UP: &str = "subtasks_completed = ";

@@ -230,7 +230,7 @@ impl Rig {
 
     /// What there is to know about a job that no worker got.
     async fn undispatched(&self, key: &JobKey) -> String {
-        let probes = "SELECT now(), job.job_id, job.status, o.due_at, o.parked_until, o.lease_owner, o.attempts, o.reason
+        let probes = "SELECT now(), job.job_id, job.status, o.due_at, o.parked_until, o.attempts, o.reason
                       FROM job LEFT JOIN outbox o ON o.id = job.job_no WHERE job.partition_id = 'probes'"
             .to_owned();
         let sessions = "SELECT pid, state, wait_event, now() - state_change, query FROM pg_stat_activity
