@@ -14,9 +14,10 @@
 //! What was dispatched lately is dead in the index until it is vacuumed, and every look passes it: so there are as few
 //! looks as there can be.
 //!
-//! Entries are not locked. Two claims at once may choose the same, but each then writes the version of the leases that it saw plus
-//! one, and only one of them can: the other has taken nothing and looks again. Whoever changes an entry meanwhile comes after
-//! the claim, as if it had come a moment later.
+//! Entries are not locked. Claims take turns by an advisory lock; one that has come too early takes nothing, and looks again when
+//! the other is done. What it sees then may still be from before that: so each writes the version of the leases that it saw plus one,
+//! and takes nothing if that is not the next. Whoever changes an entry meanwhile comes after the claim, as if it had come a
+//! moment later.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -116,10 +117,12 @@ impl Claim<'_> {
             .bind(leased_until)
             .bind(&self.taken)
             .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
+            .bind(CLAIMS)
             .fetch_all(&mut *connection)
             .await?;
         let (look, rows) = rows.split_first().ok_or(sqlx::Error::RowNotFound)?;
         if look.try_get("is_late")? {
+            sqlx::query(WAIT).bind(CLAIMS).execute(&mut *connection).await?;
             return Err(Trouble::Again);
         }
         let mut damaged = Vec::new();
@@ -169,15 +172,24 @@ async fn bring_back(connection: &mut PgConnection, now: Timestamp) -> Result<boo
     Ok(back.rows_affected() > 0)
 }
 
+/// Of all advisory locks of the database, that of claims; those of creates are next to it.
+const CLAIMS: i32 = 0x6a6f_6202;
+
+/// Ends when no claim is under way.
+const WAIT: &str = "SELECT pg_advisory_xact_lock_shared($1, 0)";
+
 /// Finds what is due at `$1`, after the partition `$2`, at most `$3` entries and no more once these have `$7` bytes, and puts
 /// it on lease for `$4` until `$5`. If those are not as many as wanted, it also says when to look again: the earliest time
-/// that an entry waits for which was taken neither now nor before (`$6`). That is the first row, and the others are the entries.
+/// that an entry waits for which was taken neither now nor before (`$6`). That is the first row, and the others are the entries. It
+/// takes nothing and says so when it comes too early: another has the lock `$8`, or has taken what this one sees.
 ///
 /// The commit does not wait for the disk, see [`unforced`].
 const TAKE: &str = concat!(
-    "WITH RECURSIVE first AS (
+    "WITH RECURSIVE claiming AS MATERIALIZED (
+         SELECT pg_try_advisory_xact_lock($8, 0) AS is_alone
+     ), first AS (
          (SELECT partition_id AS id, due_at FROM outbox
-          WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+          WHERE (SELECT is_alone FROM claiming) AND due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
           ORDER BY partition_id, due_at, outbox.id LIMIT 1)
          UNION ALL
          SELECT next.* FROM first f
@@ -251,7 +263,7 @@ const TAKE: &str = concat!(
          SELECT id FROM chosen UNION ALL SELECT id FROM leased
      ), other AS (
          (SELECT partition_id AS id, due_at FROM outbox
-          WHERE due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
+          WHERE (SELECT is_alone FROM claiming) AND due_at IS NOT NULL AND parked_until IS NULL AND NOT held AND NOT suspended
             AND outbox.id NOT IN (SELECT id FROM taken)
           ORDER BY partition_id, due_at, outbox.id LIMIT 1)
          UNION ALL
@@ -271,7 +283,8 @@ const TAKE: &str = concat!(
          SELECT ",
     unforced!(),
     ", (SELECT count(*) FROM due) AS partitions,
-             EXISTS (SELECT FROM chosen) AND NOT EXISTS (SELECT FROM version) AS is_late,
+             NOT (SELECT is_alone FROM claiming)
+                 OR EXISTS (SELECT FROM chosen) AND NOT EXISTS (SELECT FROM version) AS is_late,
              EXISTS (SELECT FROM outbox WHERE parked_until <= $1) AS has_parked,
              CASE
                  WHEN (SELECT count(*) FROM chosen) = $3 THEN NULL

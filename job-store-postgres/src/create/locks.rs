@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 /// Of all advisory locks of the database, those of ids: "job" in ASCII.
 pub(super) const IDS: i32 = 0x6a6f_6200;
-/// And those of partitions, for the search for cycles.
+/// And those of partitions, for the search for cycles. That of claims is the next.
 const CYCLES: i32 = 0x6a6f_6201;
 
 /// How many locks the ids share.
