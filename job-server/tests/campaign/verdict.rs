@@ -25,7 +25,7 @@ fn unrest() -> String {
         "SELECT (SELECT count(*) FROM job WHERE status IN ({active}, {paused})
                  OR status = {waiting} AND NOT EXISTS (SELECT FROM outbox o WHERE o.id = job.job_no AND o.unmet > 0)),
                 (SELECT count(*) FROM outbox WHERE unmet = 0),
-                (SELECT count(*) FROM lease CROSS JOIN LATERAL unnest(entries)),
+                (SELECT count(*) FROM outbox WHERE id IN (SELECT unnest(entries) FROM lease)),
                 (SELECT count(*) FROM pg_stat_activity
                  WHERE datname = current_database() AND state LIKE 'idle in transaction%')"
     )
