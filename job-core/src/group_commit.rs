@@ -1,11 +1,14 @@
 //! Creates that arrive together share a step of the store.
 //!
-//! Whoever comes while a step is under way joins the next one. Nobody waits for company: when no step is under way, one
-//! begins at once. Each caller is answered after the step that its job was in.
+//! Whoever comes while a step is under way joins the next one. Nobody waits for company when no step is under way: one begins
+//! at once. Another beside it begins when as many wait as have theirs in it, so that those who come back one by one from
+//! the step before do not make a step each. Each caller is answered after the step that its job was in.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Semaphore, oneshot};
+use futures::FutureExt as _;
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,15 +27,40 @@ const STEPS_MAX: usize = 2;
 type Waiting = (AcceptedJob, oneshot::Sender<Result<CreateOutcome>>);
 
 /// Where creates wait for their step. Clones share it.
-#[derive(Debug, Clone)]
-pub(crate) struct GroupCommit {
-    waiting: Arc<Mutex<Vec<Waiting>>>,
-    steps: Arc<Semaphore>,
+#[derive(Debug, Clone, Default)]
+pub(crate) struct GroupCommit(Arc<Mutex<Line>>);
+
+#[derive(Debug, Default)]
+struct Line {
+    waiting: Vec<Waiting>,
+    /// How many steps are under way, and with how many jobs.
+    steps: usize,
+    jobs: usize,
 }
 
-impl Default for GroupCommit {
-    fn default() -> Self {
-        Self { waiting: Arc::default(), steps: Arc::new(Semaphore::new(STEPS_MAX)) }
+impl Line {
+    /// The jobs of a step that is to begin now.
+    fn begin(&mut self) -> Option<Vec<Waiting>> {
+        // What nobody waits for any more is not to appear at some later time.
+        self.waiting.retain(|(_, answer)| !answer.is_closed());
+        if self.waiting.is_empty() || self.steps == STEPS_MAX || self.waiting.len() < self.jobs {
+            return None;
+        }
+        let mut bytes = 0;
+        let fits = |(job, _): &&Waiting| {
+            bytes += job.job.task.data.len();
+            bytes <= STEP_BYTES_MAX
+        };
+        let count = self.waiting.iter().take(STEP_JOBS_MAX).take_while(fits).count();
+        let count = count.max(1).min(self.waiting.len());
+        self.steps += 1;
+        self.jobs += count;
+        Some(self.waiting.drain(..count).collect())
+    }
+
+    fn end(&mut self, jobs: usize) {
+        self.steps -= 1;
+        self.jobs -= jobs;
     }
 }
 
@@ -46,47 +74,37 @@ impl GroupCommit {
         signals: &Signals,
         job: AcceptedJob,
     ) -> Result<CreateOutcome> {
-        let (answer, mut answered) = oneshot::channel();
-        self.lock().push((job, answer));
-        loop {
-            let begun = tokio::select! {
-                biased;
-                outcome = &mut answered => return outcome.unwrap_or_else(|_| Err(lost())),
-                step = Arc::clone(&self.steps).acquire_owned() => step.expect("the semaphore is never closed"),
-            };
-            let group = self.take();
-            if group.is_empty() {
-                // This caller's own job is in a step that is under way.
-                drop(begun);
-                return answered.await.unwrap_or_else(|_| Err(lost()));
-            }
-            let (store, clock, signals) = (Arc::clone(store), Arc::clone(clock), signals.clone());
-            // Apart from this caller, who may go away while others wait for the same step. Its own job may have been too
-            // much for that step, so that it looks once more.
-            Shutdown::new().spawn(async move {
-                commit(&*store, &*clock, &signals, group).await;
-                drop(begun);
-            });
+        let (answer, answered) = oneshot::channel();
+        let begun = {
+            let mut line = self.lock();
+            line.waiting.push((job, answer));
+            line.begin()
+        };
+        if let Some(group) = begun {
+            let (line, store, clock, signals) =
+                (self.clone(), Arc::clone(store), Arc::clone(clock), signals.clone());
+            // Apart from this caller, who may go away while others wait for the same step.
+            Shutdown::new().spawn(async move { line.work(&*store, &*clock, &signals, group).await });
+        }
+        answered.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Step after step, as long as there are any to begin when one ends.
+    async fn work(&self, store: &dyn JobStore, clock: &dyn Clock, signals: &Signals, group: Vec<Waiting>) {
+        let mut next = Some(group);
+        while let Some(group) = next {
+            let jobs = group.len();
+            // A panic of the store is the trouble of those whose answers go with it, and of nobody else.
+            let _ = AssertUnwindSafe(commit(store, clock, signals, group)).catch_unwind().await;
+            let mut line = self.lock();
+            line.end(jobs);
+            next = line.begin();
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
-        // A caller that panicked left the list as it was before or after one of its steps.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Vec<Waiting> {
-        let mut waiting = self.lock();
-        // What nobody waits for any more is not to appear at some later time.
-        waiting.retain(|(_, answer)| !answer.is_closed());
-        let mut bytes = 0;
-        let fits = |(job, _): &&Waiting| {
-            bytes += job.job.task.data.len();
-            bytes <= STEP_BYTES_MAX
-        };
-        let count = waiting.iter().take(STEP_JOBS_MAX).take_while(fits).count();
-        let count = count.max(1).min(waiting.len());
-        waiting.drain(..count).collect()
+    fn lock(&self) -> std::sync::MutexGuard<'_, Line> {
+        // A caller that panicked left the line as it was before or after one of its steps.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,4 +148,73 @@ fn same(error: &Error) -> Error {
 
 fn lost() -> Error {
     Error::new(ErrorKind::Internal, "the store failed while the job was created")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{NewJob, TaskSpec};
+    use crate::{Fingerprint, JobKey};
+
+    type Answers = Vec<oneshot::Receiver<Result<CreateOutcome>>>;
+
+    /// So many more wait, each with so many bytes.
+    fn come(line: &mut Line, jobs: usize, bytes: usize) -> Answers {
+        let come = |number| {
+            let mut task = TaskSpec::json("W", "w-in", &"data").unwrap();
+            task.data = vec![0; bytes].into();
+            let job = NewJob::new(JobKey::parse("p", format!("j{number}")).unwrap(), task);
+            let fingerprint = Fingerprint::of_job(&job);
+            let (answer, answered) = oneshot::channel();
+            let job = AcceptedJob { fingerprint, task_id: uuid::Uuid::nil(), suspended: false, job };
+            line.waiting.push((job, answer));
+            answered
+        };
+        (0..jobs).map(come).collect()
+    }
+
+    fn begun(line: &mut Line) -> usize {
+        line.begin().map_or(0, |group| group.len())
+    }
+
+    #[test]
+    fn a_second_step_begins_when_as_many_wait_as_are_in_the_first_and_no_third() {
+        let mut line = Line::default();
+        assert_eq!(begun(&mut line), 0, "nobody waits");
+        let _first = come(&mut line, 3, 1);
+        assert_eq!(begun(&mut line), 3);
+        let _second = come(&mut line, 2, 1);
+        assert_eq!(begun(&mut line), 0, "two beside three");
+        let _third = come(&mut line, 1, 1);
+        assert_eq!(begun(&mut line), 3);
+        let _others = come(&mut line, 100, 1);
+        assert_eq!(begun(&mut line), 0, "two steps are under way");
+        line.end(3);
+        assert_eq!(begun(&mut line), STEP_JOBS_MAX);
+        line.end(3);
+        assert_eq!(begun(&mut line), 0, "36 beside 64");
+        line.end(STEP_JOBS_MAX);
+        assert_eq!(begun(&mut line), 36, "nothing is under way");
+        assert_eq!((line.steps, line.jobs, line.waiting.len()), (1, 36, 0));
+    }
+
+    #[test]
+    fn a_step_has_no_more_bytes_than_it_may_unless_one_job_alone_has() {
+        let mut line = Line::default();
+        let _answers = come(&mut line, 3, STEP_BYTES_MAX / 2);
+        assert_eq!(begun(&mut line), 2);
+        line.end(2);
+        assert_eq!(begun(&mut line), 1);
+        line.end(1);
+        let _large = come(&mut line, 2, STEP_BYTES_MAX + 1);
+        assert_eq!(begun(&mut line), 1);
+    }
+
+    #[test]
+    fn who_went_away_is_in_no_step() {
+        let mut line = Line::default();
+        let mut answers = come(&mut line, 3, 1);
+        answers.remove(1);
+        assert_eq!(begun(&mut line), 2);
+    }
 }
