@@ -2,6 +2,7 @@
 //! that nothing was lost, stuck or counted twice.
 
 pub mod backends;
+pub mod hooked_queue;
 pub mod random;
 pub mod scenario;
 pub mod unreliable;

@@ -5,21 +5,21 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use job_conformance::faults::store::{FaultyStore, StoreFaults};
 use job_conformance::queue::ForwardingQueue;
 use job_core::clock::ManualClock;
 use job_core::dispatcher::{DispatchStep, Dispatcher, DispatcherSettings, TrackingSettings};
 use job_core::message::{TaskMessage, TaskStatus};
-use job_core::queue::{ConsumeOptions, Consumer, Delivery, Publication, PublishOutcome, TaskQueue};
+use job_core::queue::{ConsumeOptions, Delivery, TaskQueue as _};
 use job_core::store::Action;
 use job_core::{
-    IdSource, JobKey, JobService, JobStatus, NewJob, RandomIds, Result, Shutdown, Signals, SystemClock,
-    TaskSpec, Timestamp,
+    IdSource, JobKey, JobService, JobStatus, NewJob, RandomIds, Shutdown, Signals, SystemClock, TaskSpec,
+    Timestamp,
 };
 use job_queue_memory::{MemoryQueue, MemoryQueueOptions};
 use job_store_memory::MemoryStore;
+use job_tests::hooked_queue::HookedQueue;
 use tokio::sync::Barrier;
 
 struct Bench {
@@ -213,55 +213,24 @@ async fn a_batch_that_has_bytes_enough_is_followed_by_the_next_at_once() {
     assert_eq!(dispatcher().dispatch_due().await.unwrap().taken, 0);
 }
 
-/// Answers a batch when it has the next one too.
-#[derive(Debug)]
-struct AnsweringTwo {
-    inner: ForwardingQueue,
-    both: Barrier,
-}
-
-#[async_trait]
-impl TaskQueue for AnsweringTwo {
-    async fn publish(&self, messages: Vec<Publication>) -> Result<Vec<PublishOutcome>> {
-        self.both.wait().await;
-        self.inner.publish(messages).await
-    }
-
-    async fn consume(&self, queue: &str, options: ConsumeOptions) -> Result<Consumer> {
-        self.inner.consume(queue, options).await
-    }
-
-    async fn declare(&self, queue: &str) -> Result<()> {
-        self.inner.declare(queue).await
-    }
-
-    async fn depth(&self, queue: &str) -> Result<Option<u64>> {
-        self.inner.depth(queue).await
-    }
-
-    fn is_durable(&self) -> bool {
-        self.inner.is_durable()
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.inner.ping().await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-}
-
 /// A queue that is slow to answer for some messages has others to go on with.
 #[tokio::test]
 async fn the_next_batch_is_published_before_the_one_before_it_is_answered() {
     let service = JobService::new(Arc::new(MemoryStore::new()));
     service.create_all((0..30).map(|i| job(&format!("j{i}"))).collect()).await.unwrap();
     let queue = Arc::new(MemoryQueue::new());
-    let inner = ForwardingQueue(Arc::clone(&queue) as _);
+    let both = Arc::new(Barrier::new(2));
+    let answers_two = HookedQueue::new(ForwardingQueue(Arc::clone(&queue) as _), move || {
+        let both = Arc::clone(&both);
+        async move {
+            both.wait().await;
+            Ok(())
+        }
+        .boxed()
+    });
     let dispatcher = Dispatcher::new(
         Arc::clone(service.store()),
-        Arc::new(AnsweringTwo { inner, both: Barrier::new(2) }),
+        Arc::new(answers_two),
         Arc::new(SystemClock::new()),
         Signals::default(),
         RandomIds.next(),

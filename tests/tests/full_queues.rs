@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::FutureExt as _;
+use futures::future::ready;
 use job_core::clock::ManualClock;
 use job_core::dispatcher::{Dispatcher, DispatcherSettings};
-use job_core::queue::{ConsumeOptions, Consumer, Publication, PublishOutcome, TaskQueue};
+use job_core::queue::TaskQueue as _;
 use job_core::worker::{Outcome, TaskContext, Worker, WorkerResult};
 use job_core::{
-    Engine, EngineSettings, Error, IdSource as _, JobKey, JobService, JobStatus, NewJob, RandomIds, Result,
-    TaskSpec, Timestamp,
+    Engine, EngineSettings, Error, IdSource as _, JobKey, JobService, JobStatus, NewJob, RandomIds, TaskSpec,
+    Timestamp,
 };
 use job_queue_memory::{MemoryQueue, MemoryQueueOptions};
 use job_store_memory::MemoryStore;
+use job_tests::hooked_queue::HookedQueue;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -49,50 +51,15 @@ async fn a_task_that_fills_its_own_queue_does_not_wait_for_itself() {
     assert!(engine.stop().await);
 }
 
-/// A broker behind a cut cable, or with a memory alarm.
-#[derive(Debug)]
-struct Unreachable {
-    inner: MemoryQueue,
-    down: AtomicBool,
-}
-
-#[async_trait]
-impl TaskQueue for Unreachable {
-    async fn publish(&self, messages: Vec<Publication>) -> Result<Vec<PublishOutcome>> {
-        if self.down.load(Ordering::SeqCst) {
-            return Err(Error::unavailable("blocked: low on memory"));
-        }
-        self.inner.publish(messages).await
-    }
-
-    async fn consume(&self, queue: &str, options: ConsumeOptions) -> Result<Consumer> {
-        self.inner.consume(queue, options).await
-    }
-
-    async fn declare(&self, queue: &str) -> Result<()> {
-        self.inner.declare(queue).await
-    }
-
-    async fn depth(&self, queue: &str) -> Result<Option<u64>> {
-        self.inner.depth(queue).await
-    }
-
-    fn is_durable(&self) -> bool {
-        self.inner.is_durable()
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.inner.ping().await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-}
-
+/// Behind a cut cable, or with a memory alarm, a broker takes nothing.
 #[tokio::test]
 async fn dispatching_goes_on_within_five_seconds_however_long_nobody_could_publish() {
-    let queue = Arc::new(Unreachable { inner: MemoryQueue::new(), down: AtomicBool::new(true) });
+    let down = Arc::new(AtomicBool::new(true));
+    let is_down = Arc::clone(&down);
+    let queue = Arc::new(HookedQueue::new(MemoryQueue::new(), move || {
+        let blocked = || Err(Error::unavailable("blocked: low on memory"));
+        ready(if is_down.load(Ordering::SeqCst) { blocked() } else { Ok(()) }).boxed()
+    }));
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000)));
     let service = JobService::new(Arc::new(MemoryStore::new())).with_clock(Arc::clone(&clock) as _);
     let dispatcher = Dispatcher::new(
@@ -109,7 +76,7 @@ async fn dispatching_goes_on_within_five_seconds_however_long_nobody_could_publi
         assert_eq!(dispatcher.dispatch_due().await.unwrap().taken, 1);
         clock.advance(Duration::from_secs(5));
     }
-    queue.down.store(false, Ordering::SeqCst);
+    down.store(false, Ordering::SeqCst);
     assert_eq!(dispatcher.dispatch_due().await.unwrap().taken, 1);
     assert_eq!(queue.depth("w-in").await.unwrap(), Some(1));
 }
