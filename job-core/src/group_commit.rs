@@ -2,15 +2,19 @@
 //!
 //! Whoever comes while a step is under way joins the next one. Nobody waits for company when no step is under way: one begins
 //! at once. Another beside it begins when as many wait as have theirs in it, so that those who come back one by one from
-//! the step before do not make a step each. Each caller is answered after the step that its job was in.
+//! the step before do not make a step each; or at once, when the first takes longer than steps do. Each caller is answered after
+//! the step that its job was in.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockExt as _};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::AcceptedJob;
 use crate::shutdown::Shutdown;
@@ -23,6 +27,8 @@ const STEP_JOBS_MAX: usize = 64;
 const STEP_BYTES_MAX: usize = 4 << 20;
 /// Steps under way at once: one can be written while the other waits for the disk.
 const STEPS_MAX: usize = 2;
+/// A step that takes longer waits for something that others need not wait for.
+const STEP_PATIENCE: Duration = Duration::from_millis(20);
 
 type Waiting = (AcceptedJob, oneshot::Sender<Result<CreateOutcome>>);
 
@@ -33,8 +39,9 @@ pub(crate) struct GroupCommit(Arc<Mutex<Line>>);
 #[derive(Debug, Default)]
 struct Line {
     waiting: Vec<Waiting>,
-    /// How many steps are under way, and with how many jobs.
+    /// How many steps are under way.
     steps: usize,
+    /// The jobs in those that have not taken long yet.
     jobs: usize,
 }
 
@@ -58,9 +65,13 @@ impl Line {
         Some(self.waiting.drain(..count).collect())
     }
 
-    fn end(&mut self, jobs: usize) {
-        self.steps -= 1;
+    /// A step takes long.
+    fn pass_over(&mut self, jobs: usize) {
         self.jobs -= jobs;
+    }
+
+    fn end(&mut self) {
+        self.steps -= 1;
     }
 }
 
@@ -84,27 +95,57 @@ impl GroupCommit {
             let (line, store, clock, signals) =
                 (self.clone(), Arc::clone(store), Arc::clone(clock), signals.clone());
             // Apart from this caller, who may go away while others wait for the same step.
-            Shutdown::new().spawn(async move { line.work(&*store, &*clock, &signals, group).await });
+            Shutdown::new().spawn(Steps { line, store, clock, signals }.work(group));
         }
         answered.await.unwrap_or_else(|_| Err(lost()))
-    }
-
-    /// Step after step, as long as there are any to begin when one ends.
-    async fn work(&self, store: &dyn JobStore, clock: &dyn Clock, signals: &Signals, group: Vec<Waiting>) {
-        let mut next = Some(group);
-        while let Some(group) = next {
-            let jobs = group.len();
-            // A panic of the store is the trouble of those whose answers go with it, and of nobody else.
-            let _ = AssertUnwindSafe(commit(store, clock, signals, group)).catch_unwind().await;
-            let mut line = self.lock();
-            line.end(jobs);
-            next = line.begin();
-        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Line> {
         // A caller that panicked left the line as it was before or after one of its steps.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Step after step, as long as there is one to begin when one ends.
+#[derive(Clone)]
+struct Steps {
+    line: GroupCommit,
+    store: Arc<dyn JobStore>,
+    clock: Arc<dyn Clock>,
+    signals: Signals,
+}
+
+impl Steps {
+    fn work(self, group: Vec<Waiting>) -> BoxFuture<'static, ()> {
+        async move {
+            let mut next = Some(group);
+            while let Some(group) = next {
+                self.step(group).await;
+                let mut line = self.line.lock();
+                line.end();
+                next = line.begin();
+            }
+        }
+        .boxed()
+    }
+
+    async fn step(&self, group: Vec<Waiting>) {
+        let jobs = group.len();
+        let commit = commit(&*self.store, &*self.clock, &self.signals, group);
+        // A panic of the store is the trouble of those whose answers go with it, and of nobody else.
+        let mut commit = pin!(AssertUnwindSafe(commit).catch_unwind());
+        let is_over = self.clock.timeout(STEP_PATIENCE, commit.as_mut()).await.is_ok();
+        let others = {
+            let mut line = self.line.lock();
+            line.pass_over(jobs);
+            if is_over { None } else { line.begin() }
+        };
+        if let Some(others) = others {
+            Shutdown::new().spawn(self.clone().work(others));
+        }
+        if !is_over {
+            let _ = commit.await;
+        }
     }
 }
 
@@ -173,6 +214,11 @@ mod tests {
         (0..jobs).map(come).collect()
     }
 
+    fn end(line: &mut Line, jobs: usize) {
+        line.pass_over(jobs);
+        line.end();
+    }
+
     fn begun(line: &mut Line) -> usize {
         line.begin().map_or(0, |group| group.len())
     }
@@ -189,13 +235,18 @@ mod tests {
         assert_eq!(begun(&mut line), 3);
         let _others = come(&mut line, 100, 1);
         assert_eq!(begun(&mut line), 0, "two steps are under way");
-        line.end(3);
+        end(&mut line, 3);
         assert_eq!(begun(&mut line), STEP_JOBS_MAX);
-        line.end(3);
+        end(&mut line, 3);
         assert_eq!(begun(&mut line), 0, "36 beside 64");
-        line.end(STEP_JOBS_MAX);
-        assert_eq!(begun(&mut line), 36, "nothing is under way");
-        assert_eq!((line.steps, line.jobs, line.waiting.len()), (1, 36, 0));
+        line.pass_over(STEP_JOBS_MAX);
+        assert_eq!(begun(&mut line), 36, "the 64 take long");
+        assert_eq!((line.steps, line.jobs, line.waiting.len()), (2, 36, 0));
+        let _late = come(&mut line, 1, 1);
+        line.pass_over(36);
+        assert_eq!(begun(&mut line), 0, "no third, however long they take");
+        line.end();
+        assert_eq!(begun(&mut line), 1);
     }
 
     #[test]
@@ -203,9 +254,9 @@ mod tests {
         let mut line = Line::default();
         let _answers = come(&mut line, 3, STEP_BYTES_MAX / 2);
         assert_eq!(begun(&mut line), 2);
-        line.end(2);
+        end(&mut line, 2);
         assert_eq!(begun(&mut line), 1);
-        line.end(1);
+        end(&mut line, 1);
         let _large = come(&mut line, 2, STEP_BYTES_MAX + 1);
         assert_eq!(begun(&mut line), 1);
     }
