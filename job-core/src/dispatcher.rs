@@ -9,7 +9,6 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use tracing::Instrument as _;
@@ -19,7 +18,7 @@ use crate::clock::{Clock, ClockExt, Timestamp};
 use crate::error::{Error, Result};
 use crate::id::{JobKey, JobTaskId};
 use crate::message::{TaskMessage, TrackingInfo};
-use crate::queue::{Publication, PublishOutcome, TaskQueue};
+use crate::queue::{Headers, Publication, PublishOutcome, TaskQueue};
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
 use crate::store::{ClaimRequest, Claimed, JobStore, LeaseOwner, OutboxContent, OutboxEntry, Settled};
@@ -187,10 +186,10 @@ impl Dispatcher {
         }
     }
 
-    /// Takes batches until there is nothing more, or until stopping is asked for. While one is settled, the next is published, and
-    /// the one after that is taken, so that store and queue work at the same time, and the queue need not have answered for
-    /// one before it gets the next; no more than two are in hand, since a lease is short. Whatever fails, nothing more is taken,
-    /// what was taken is published, and what was published is settled: nobody else publishes it before its lease ends.
+    /// Takes batches until there is nothing more, or until stopping is asked for. Two are in hand at most, since a lease is short:
+    /// while the queue has not answered for one, or it is settled, the next is taken, written and published. Whatever fails,
+    /// nothing more is taken, what was taken is published, and what was published is settled: nobody else publishes it before
+    /// its lease ends.
     async fn dispatch_until(&self, shutdown: &Shutdown) -> Result<DispatchStep> {
         let mut limit = self.settings.batch_size.div_ceil(FIRST_BATCH);
         let mut step = DispatchStep { taken: 0, may_be_more: true, next_due: None };
@@ -347,7 +346,6 @@ enum Event {
 
 /// Entries that were taken together, with the messages that they are published as. Messages are written while the batch before is
 /// published, so that the queue does not wait for them.
-#[derive(Default)]
 struct Batch {
     entries: Vec<Leased>,
     publications: Vec<Publication>,
@@ -365,25 +363,26 @@ fn publication(entry: OutboxEntry, settings: &TrackingSettings, now: Timestamp) 
     let OutboxEntry { id, job, content, attempts } = entry;
     let publication = match content {
         OutboxContent::Start { task_id, task, correlation_id } => {
-            let task_id_text = task_id.to_string();
-            let mut publication = Publication::new(task.queue.clone(), Bytes::new());
+            let message_id = task_id.to_string();
+            let mut headers = Headers::new();
             if let Some(correlation_id) = &correlation_id {
                 // The task's own id is its place, so that a message that is published again is at the same one.
                 let place = TraceContext::of_correlation(correlation_id, task_id);
-                publication.headers.insert(TRACEPARENT.to_owned(), place.to_string());
+                headers.insert(TRACEPARENT.to_owned(), place.to_string());
             }
+            let queue = task.queue.clone();
             let message = TaskMessage {
                 tracking: Some(tracking(&job, task.target, settings, now)),
                 correlation_id,
                 ..TaskMessage::new_task(
-                    task_id_text.clone(),
+                    message_id.clone(),
                     task.classifier,
                     task.api_version,
                     task.data,
                     task.queue,
                 )
             };
-            Publication { message_id: Some(task_id_text), body: message.encode(), ..publication }
+            Publication { queue, body: message.encode(), headers, message_id: Some(message_id) }
         }
         OutboxContent::Stowed { queue, body, headers } => {
             Publication { queue, body, headers, message_id: Some(format!("stowed-{id}")) }

@@ -72,17 +72,18 @@ impl Settle<'_> {
         }
         let removed = first.iter().filter(|(_, settled)| is_published(settled));
         let removed: Vec<i64> = removed.filter_map(|(id, _)| number(id)).collect();
-        let query = match self.known(&published) {
-            Some(known) => sqlx::query_scalar(REMOVE_KNOWN)
+        let known = self.known(&published);
+        let query = sqlx::query_scalar(if known.is_some() { REMOVE_KNOWN } else { REMOVE })
+            .bind(removed)
+            .bind(self.owner)
+            .bind(self.now.as_millis());
+        let query = match known {
+            Some(known) => query
                 .bind(known.iter().map(|(_, id)| *id).collect::<Vec<_>>())
                 .bind(known.iter().map(|(key, _)| key.partition.as_str()).collect::<Vec<_>>())
                 .bind(known.iter().map(|(key, _)| key.job.as_str()).collect::<Vec<_>>()),
-            None => sqlx::query_scalar(REMOVE)
-                .bind(published.into_iter().collect::<Vec<_>>())
-                .bind(Vec::<&str>::new())
-                .bind(Vec::<&str>::new()),
+            None => query.bind(published.into_iter().collect::<Vec<_>>()),
         };
-        let query = query.bind(self.now.as_millis()).bind(removed).bind(self.owner);
         let removed: Vec<i64> = query.fetch_one(connection).await?;
         Ok(removed.into_iter().map(i64::unsigned_abs).collect())
     }
@@ -114,73 +115,44 @@ impl Settle<'_> {
         let ids: Vec<i64> = failed.keys().copied().collect();
         let parked: Vec<i64> = sqlx::query_scalar(RETRY)
             .bind(ids)
+            .bind(self.owner)
             .bind(failed.values().map(|(retry_at, _)| *retry_at).collect::<Vec<_>>())
             .bind(failed.values().map(|(_, reason)| reason.replace('\0', "\u{fffd}")).collect::<Vec<_>>())
-            .bind(self.owner)
             .fetch_all(connection)
             .await?;
         Ok(parked.into_iter().map(i64::unsigned_abs).collect())
     }
 }
 
-/// Of the entries `$ids`, which are sorted, those that `$owner` has on lease; and the end of that.
+/// Of the entries `$1`, which are sorted, those that `$2` has on lease; and the end of that.
 macro_rules! of_leases {
-    ($ids:literal, $owner:literal) => {
-        concat!(
-            "mine AS MATERIALIZED (
-                 SELECT CASE
-                     WHEN EXISTS (SELECT FROM lease WHERE owner = ",
-            $owner,
-            " AND entries = ",
-            $ids,
-            ") THEN ",
-            $ids,
-            "
-                     ELSE ARRAY(
-                         SELECT e.id FROM lease CROSS JOIN LATERAL unnest(entries) AS e(id)
-                         WHERE owner = ",
-            $owner,
-            " AND (e.id IN (SELECT unnest(",
-            $ids,
-            "::bigint[]))) IS TRUE
-                         ORDER BY e.id
-                     )
-                 END AS ids
-             ), ended AS (
-                 DELETE FROM lease WHERE owner = ",
-            $owner,
-            " AND entries = ",
-            $ids,
-            "
-             ), cut AS (
-                 UPDATE lease SET entries = ARRAY(
-                     SELECT e.id FROM unnest(entries) AS e(id)
-                     WHERE (e.id IN (SELECT unnest(",
-            $ids,
-            "::bigint[]))) IS NOT TRUE
+    () => {
+        "WITH mine AS MATERIALIZED (
+             SELECT CASE
+                 WHEN EXISTS (SELECT FROM lease WHERE owner = $2 AND entries = $1) THEN $1
+                 ELSE ARRAY(
+                     SELECT e.id FROM lease CROSS JOIN LATERAL unnest(entries) AS e(id)
+                     WHERE owner = $2 AND (e.id IN (SELECT unnest($1::bigint[]))) IS TRUE
                      ORDER BY e.id
                  )
-                 -- The bounds keep away from what was taken before and after.
-                 WHERE owner = ",
-            $owner,
-            " AND entries <> ",
-            $ids,
-            "
-                   AND entries[1] <= ",
-            $ids,
-            "[cardinality(",
-            $ids,
-            ")]
-                   AND entries[cardinality(entries)] >= ",
-            $ids,
-            "[1]
-             )"
-        )
+             END AS ids
+         ), ended AS (
+             DELETE FROM lease WHERE owner = $2 AND entries = $1
+         ), cut AS (
+             UPDATE lease SET entries = ARRAY(
+                 SELECT e.id FROM unnest(entries) AS e(id)
+                 WHERE (e.id IN (SELECT unnest($1::bigint[]))) IS NOT TRUE
+                 ORDER BY e.id
+             )
+             -- The bounds keep away from what was taken before and after.
+             WHERE owner = $2 AND entries <> $1
+               AND entries[1] <= $1[cardinality($1)] AND entries[cardinality(entries)] >= $1[1]
+         )"
     };
 }
 
-/// Removes the entries `$5` that `$6` has on lease, and marks the jobs of the entries `$1`, where these were first messages, as
-/// started at `$4`.
+/// Removes the entries `$1` that `$2` has on lease, and marks the jobs of the entries `$4`, where these were first messages, as
+/// started at `$3`.
 ///
 /// Jobs are locked one by one in the order of their keys and before the outbox, which the gate at the end sees to. The order is
 /// that in which the update visits them: it goes from the sorted few to the primary key, on small tables too, since sessions
@@ -190,12 +162,11 @@ macro_rules! of_leases {
 macro_rules! remove {
     ($published:literal) => {
         concat!(
-            "WITH ",
-            of_leases!("$5", "$6"),
+            of_leases!(),
             ", published AS (",
             $published,
             "), started AS (
-                 UPDATE job SET start_time = $4 FROM published p
+                 UPDATE job SET start_time = $3 FROM published p
                  WHERE job.partition_id = p.partition_id AND job.job_id = p.job_id AND job.job_no = p.job_no
                    AND job.start_time IS NULL
                  RETURNING job.job_no
@@ -211,25 +182,24 @@ macro_rules! remove {
 }
 
 const REMOVE: &str = remove!(
-    "SELECT detail.* FROM unnest($1::bigint[]) AS k(id)
+    "SELECT detail.* FROM unnest($4::bigint[]) AS k(id)
      CROSS JOIN LATERAL (
          SELECT partition_id, job_id, job_no FROM job_detail WHERE job_no = k.id OFFSET 0
      ) detail
      ORDER BY detail.partition_id, detail.job_id"
 );
 
-/// The same for jobs whose keys `$2` and `$3` are known, and sorted.
+/// The same for jobs whose keys `$5` and `$6` are known, and sorted.
 const REMOVE_KNOWN: &str = remove!(
     "SELECT job_no, partition_id, job_id
-     FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k(job_no, partition_id, job_id)"
+     FROM unnest($4::bigint[], $5::text[], $6::text[]) AS k(job_no, partition_id, job_id)"
 );
 
-/// Parks the entries `$1` that `$4` has on lease, each until `$2` and for the reason `$3`.
+/// Parks the entries `$1` that `$2` has on lease, each until `$3` and for the reason `$4`.
 const RETRY: &str = concat!(
-    "WITH ",
-    of_leases!("$1", "$4"),
+    of_leases!(),
     " UPDATE outbox SET attempts = attempts + 1, retry_at = k.retry_at, parked_until = k.retry_at, reason = k.reason
-     FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS k(id, retry_at, reason)
+     FROM unnest($1::bigint[], $3::bigint[], $4::text[]) AS k(id, retry_at, reason)
      WHERE outbox.id = k.id AND outbox.id = ANY(ARRAY(
          SELECT id FROM outbox WHERE id = ANY((SELECT ids FROM mine)::bigint[]) ORDER BY id FOR UPDATE))
      RETURNING outbox.id"

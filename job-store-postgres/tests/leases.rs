@@ -42,7 +42,10 @@ async fn a_claim_that_another_was_faster_than_looks_again() {
     .expect("a lease");
     let mut claiming = std::pin::pin!(claim_as(&store, ANNE, 1, 10));
     loop {
-        let waits = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)");
+        let waits = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity
+                            WHERE datname = current_database() AND wait_event_type = 'Lock')",
+        );
         tokio::select! {
             biased;
             waits = waits.fetch_one(&pool) => if waits.expect("locks") { break },

@@ -107,11 +107,13 @@ async fn jobs_of_the_first_version_go_on_after_the_migration() {
     store.migrate().await.expect("migrate");
     store.validate().await.expect("the newest schema");
 
-    let leases: Vec<(i64, Option<i64>, Option<i64>)> =
-        sqlx::query_as("SELECT o.id, l.leased_until, o.parked_until FROM outbox o LEFT JOIN lease l ON o.id = ANY(l.entries) ORDER BY o.id")
-            .fetch_all(&pool)
-            .await
-            .expect("the entries");
+    let leases: Vec<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(
+        "SELECT o.id, l.leased_until, o.parked_until
+                         FROM outbox o LEFT JOIN lease l ON o.id = ANY(l.entries) ORDER BY o.id",
+    )
+    .fetch_all(&pool)
+    .await
+    .expect("the entries");
     assert_eq!(leases, [(1, None, None), (3, Some(9), None)]);
 
     let entries = claim(&store, 9).await;
