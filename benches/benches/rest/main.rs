@@ -40,6 +40,7 @@ async fn main() {
     }
     if wants("memory") {
         memory_status().await;
+        memory_creation().await;
     }
     let options = testkit::PostgresOptions::durable()
         .with_setting("shared_buffers", "1GB")
@@ -121,6 +122,21 @@ async fn memory_status() {
     let bare = bare::constant().await;
     let get = async |address| drive(address, ROUND, |_, _| clients::get(STATUS)).await;
     beside("status, memory store", "0.7", async || get(address).await, async || get(bare).await).await;
+    shutdown.stop();
+}
+
+/// What a create costs without a database: HTTP, and the work of this process.
+async fn memory_creation() {
+    let (address, shutdown) = serve(Arc::new(MemoryStore::new())).await;
+    let bare = bare::constant().await;
+    let round = std::sync::atomic::AtomicUsize::new(0);
+    let put = async |address| {
+        let round = round.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        drive(address, ROUND, move |client, number| clients::put(&format!("r{round}-{client}-{number}")))
+            .await
+    };
+    let what = "create, memory store, beside a constant";
+    beside(what, "none", async || put(address).await, async || put(bare).await).await;
     shutdown.stop();
 }
 
