@@ -5,6 +5,7 @@
 
 mod definition;
 mod schema;
+mod steps;
 mod task;
 
 use std::collections::BTreeMap;

@@ -5,10 +5,15 @@ use jsonschema::paths::{Location, LocationSegment};
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
+use super::steps::{self, Step, within};
 use crate::excerpt::excerpt;
 
 /// Largest compiled form of one pattern.
 const PATTERN_BYTES_MAX: usize = 64 * 1024;
+/// How many schemas are looked at to find out whether a value is right. Large parameters take a tenth of it.
+const STEPS_MAX: u32 = 1_000_000;
+/// And to say what is wrong with it; each may leave an error behind, so that this bounds memory too.
+const ERROR_STEPS_MAX: u32 = 50_000;
 /// Most lines of errors; the rest is counted.
 const LINES_MAX: usize = 20;
 /// Longest name or value of the client's that a line repeats.
@@ -32,14 +37,11 @@ impl Schema {
         if !document.is_object() {
             return Err("it is not an object".to_owned());
         }
-        let patterns =
-            PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(2 * PATTERN_BYTES_MAX);
-        let validator = jsonschema::options()
-            .with_draft(draft)
-            .offline()
-            .with_pattern_options(patterns)
-            .build(&document)
-            .map_err(|error| format!("{}: {error}", path_text(error.instance_path())))?;
+        let mut counted = document.clone();
+        steps::count(&mut counted);
+        // What is wrong is looked for in what the author wrote, so that its place is the author's.
+        validator(draft, &document).map_err(|error| reason(&error))?;
+        let validator = validator(draft, &counted).map_err(|error| reason(&error))?;
         Ok(Self { document, validator })
     }
 
@@ -49,17 +51,66 @@ impl Schema {
 
     /// One line per error; empty when `value` is right.
     pub(super) fn errors(&self, value: &Value) -> Vec<String> {
-        let mut lines = Vec::new();
-        for error in self.validator.iter_errors(value) {
-            push_lines(value, &error, &mut lines);
-            if lines.len() > LINES_MAX {
-                lines.truncate(LINES_MAX);
-                lines.push("...".to_owned());
-                break;
+        match within(STEPS_MAX, || self.validator.is_valid(value)) {
+            Some(true) => return Vec::new(),
+            Some(false) => {}
+            None => {
+                return vec![format!(
+                    "$: cannot be checked: it would take more than {STEPS_MAX} comparisons with the schema, which goes the \
+                     same ways again and again"
+                )];
             }
         }
-        lines
+        let all = within(ERROR_STEPS_MAX, || lines(value, self.validator.iter_errors(value)));
+        let first =
+            || within(ERROR_STEPS_MAX, || lines(value, self.validator.validate(value).err().into_iter()));
+        let some = || {
+            let mut lines = first().unwrap_or_else(|| {
+                vec!["$: does not match the schema, in more ways than can be told".to_owned()]
+            });
+            lines.push("...".to_owned());
+            lines
+        };
+        all.unwrap_or_else(some)
     }
+}
+
+fn validator(draft: Draft, document: &Value) -> Result<Validator, ValidationError<'_>> {
+    let patterns =
+        PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(2 * PATTERN_BYTES_MAX);
+    jsonschema::options()
+        .with_draft(draft)
+        .offline()
+        .with_pattern_options(patterns)
+        .with_keyword(steps::KEYWORD, |_, _, _| Ok(Box::new(Step)))
+        .build(document)
+}
+
+/// Why a document is no schema.
+fn reason(error: &ValidationError<'_>) -> String {
+    let path = path_text(error.instance_path());
+    match error.kind() {
+        ValidationErrorKind::Format { format } if format == "regex" => format!(
+            "{path}: {} cannot be used as a pattern: it is wrong, larger than {PATTERN_BYTES_MAX} bytes when compiled, or looks \
+             ahead, behind or back, which takes unbounded time",
+            excerpt(&error.instance().to_string(), EXCERPT_CHARACTERS_MAX)
+        ),
+        _ => format!("{path}: {error}"),
+    }
+}
+
+/// What the errors say, up to a bound.
+fn lines<'a>(value: &Value, errors: impl Iterator<Item = ValidationError<'a>>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for error in errors {
+        push_lines(value, &error, &mut lines);
+        if lines.len() > LINES_MAX {
+            lines.truncate(LINES_MAX);
+            lines.push("...".to_owned());
+            break;
+        }
+    }
+    lines
 }
 
 fn dialect(uri: &str) -> Result<Draft, String> {
@@ -257,5 +308,83 @@ mod tests {
         assert!(lines.len() < 5_000, "{lines}");
         let names = json!({"n".repeat(10_000): 1});
         assert!(errors(json!({"additionalProperties": {"type": "null"}}), &names).len() < 300);
+    }
+
+    /// `{"kind": leaf}` under so many levels of `{"child": ..., "kind": "b"}`.
+    fn nested(levels: usize, leaf: &str) -> Value {
+        (0..levels).fold(json!({"kind": leaf}), |child, _| json!({"child": child, "kind": "b"}))
+    }
+
+    #[test]
+    fn schemas_that_lead_back_to_themselves_twice_take_bounded_time() {
+        let kind = |name: &str| json!({"properties": {"child": {"$ref": "#/definitions/n"}, "kind": {"enum": [name]}}, "required": ["kind"]});
+        let tree = json!({
+            "definitions": {"n": {"oneOf": [kind("a"), kind("b")]}},
+            "$ref": "#/definitions/n",
+        });
+        assert_eq!(errors(tree.clone(), &nested(10, "a")), "");
+        assert!(
+            errors(tree.clone(), &nested(6, "c")).starts_with("$.child.child"),
+            "{}",
+            errors(tree.clone(), &nested(6, "c"))
+        );
+        let deep = errors(tree, &nested(60, "c"));
+        assert!(deep.starts_with("$: does not match the schema, in more ways"), "{deep}");
+        let mut chain = json!({"definitions": {"n30": {"type": "string"}}, "$ref": "#/definitions/n0"});
+        for link in 0..30 {
+            let next = json!({"$ref": format!("#/definitions/n{}", link + 1)});
+            chain["definitions"][format!("n{link}")] = json!({"anyOf": [next.clone(), next]});
+        }
+        assert_eq!(errors(chain.clone(), &json!("x")), "");
+        let chained = errors(chain, &json!(1));
+        assert!(chained.starts_with("$: cannot be checked: it would take more than"), "{chained}");
+    }
+
+    #[test]
+    fn of_many_wrong_items_the_first_is_named() {
+        let schema = json!({"items": {"anyOf": [{"type": "string"}, {"type": "null"}, {"type": "object"}]}});
+        let numbers: Value = (0..80_000).collect();
+        let lines = errors(schema.clone(), &numbers);
+        assert!(
+            lines.starts_with("$[0]: integer found, string expected") && lines.ends_with("\n..."),
+            "{lines}"
+        );
+        let texts: Value = (0..80_000).map(|number| json!(number.to_string())).collect();
+        assert_eq!(errors(schema, &texts), "");
+    }
+
+    #[test]
+    fn a_schema_is_counted_wherever_a_reference_can_point_and_values_are_left_alone() {
+        let mut schema = json!({
+            "properties": {"a": {"enum": [{"b": 1}], "default": {}}},
+            "x": {"y": {"items": [{}]}},
+            "allOf": [{"not": {}}],
+        });
+        steps::count(&mut schema);
+        let counted = json!([{steps::KEYWORD: true}]);
+        assert_eq!(
+            schema,
+            json!({
+                "properties": {"a": {"enum": [{"b": 1}], "default": {}, "allOf": counted}},
+                "x": {"y": {"items": [{"allOf": counted}], "allOf": counted}, "allOf": counted},
+                "allOf": [{steps::KEYWORD: true}, {"not": {"allOf": counted}, "allOf": counted}],
+            })
+        );
+    }
+
+    #[test]
+    fn why_a_document_is_no_schema_is_told_where_its_author_finds_it() {
+        for (schema, expected) in [
+            (json!({"allOf": [{"type": 1}]}), "$.allOf[0].type: "),
+            (json!({"allOf": 1}), "$.allOf: "),
+            (
+                json!({"pattern": "^(?!x)"}),
+                "$.pattern: \"^(?!x)\" cannot be used as a pattern: it is wrong, larger than",
+            ),
+            (json!({"pattern": "^(a{0,50}){0,5000}$"}), "$.pattern: "),
+        ] {
+            let reason = Schema::compile(schema.clone()).unwrap_err();
+            assert!(reason.starts_with(expected), "{schema}: {reason}");
+        }
     }
 }

@@ -86,8 +86,7 @@ impl JobType {
         let errors = output_schema().errors(&output);
         if !errors.is_empty() {
             tracing::warn!(job_type = id, "a taskScript made something else than a task");
-            let text = excerpt(&errors.join("\n"), EXCERPT_CHARACTERS_MAX);
-            return Err(Error::invalid(format!("{id}: Invalid taskScript:\n{text}")));
+            return Err(Error::invalid(format!("{id}: Invalid taskScript:\n{}", errors.join("\n"))));
         }
         let unreadable =
             |error: serde_json::Error| Error::invalid(format!("{id}: Invalid taskScript:\n{error}"));
