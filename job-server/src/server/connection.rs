@@ -17,6 +17,7 @@ use super::bare_answer::bare_answer;
 use super::listener::Way;
 use super::places::Place;
 use super::site::Site;
+use super::unparsed::{self, KeepsBack};
 
 /// How long, and how many bytes, a client that is being told to stop may go on sending before it is cut off.
 const LINGER: Duration = Duration::from_secs(2);
@@ -30,7 +31,7 @@ where
 {
     let limits = site.limits();
     let clock = site.clock();
-    let io = TokioIo::new(stream);
+    let io = TokioIo::new(KeepsBack(stream));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -38,10 +39,10 @@ where
         // Twice what is allowed reaches us, to be refused with a sentence; hyper refuses what is beyond.
         .max_headers(limits.headers_max * 2)
         .max_buf_size(((limits.header_bytes_max + limits.url_bytes_max) * 2).max(16 << 10));
-    let seat = Arc::clone(&place);
+    let (seat, serving) = (Arc::clone(&place), Arc::clone(&site));
     let service = service_fn(move |request| {
         seat.speaks();
-        let site = Arc::clone(&site);
+        let site = Arc::clone(&serving);
         Box::pin(async move { Ok::<_, Infallible>(site.serve(request, way).await) })
     });
     let mut connection = builder.serve_connection(io, service);
@@ -60,11 +61,17 @@ where
     .await;
     let Some(served) = served else { return };
     let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner();
+    let KeepsBack(mut stream) = parts.io.into_inner();
     match served {
         Ok(()) => linger(&mut stream, clock.as_ref(), &shutdown).await,
         Err(error) if error.is_timeout() && !parts.read_buf.is_empty() => {
             let answer = bare_answer("408 Request Timeout", "the head of the request came too slowly");
+            let _ = clock.timeout(LINGER, stream.write_all(&answer)).await;
+            linger(&mut stream, clock.as_ref(), &shutdown).await;
+        }
+        Err(error) if error.is_parse() => {
+            tracing::debug!(%error, "a request is not understood");
+            let answer = unparsed::answer(&error, site.limits());
             let _ = clock.timeout(LINGER, stream.write_all(&answer)).await;
             linger(&mut stream, clock.as_ref(), &shutdown).await;
         }

@@ -9,6 +9,7 @@ mod places;
 mod site;
 mod stall_guard;
 mod tls;
+mod unparsed;
 
 pub(crate) use listener::{Listener, Way};
 pub(crate) use places::network;

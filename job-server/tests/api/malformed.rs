@@ -2,7 +2,7 @@
 
 use job_store_memory::MemoryStore;
 
-use crate::client::{raw, request};
+use crate::client::{Connection, raw, request};
 use crate::server::{BODY, JSON, Server};
 
 /// A task with some members replaced or, when the value is empty, left out.
@@ -122,8 +122,8 @@ async fn wrong_bodies_are_refused_with_what_is_wrong() {
         (with("\"labels\":{\"a b\":\"c\"}"), "A provided label name contains an invalid character"),
         (with("\"labels\":{\"\":\"c\"}"), "A provided label name contains an invalid character"),
         (with("\"labels\":{\"a\":{}}"), "labels.a: an object is given, expected a string"),
-        (with(&format!("\"labels\":{{\"a\":{long}}}")), "a label's value is 256 characters long"),
-        (with(&format!("\"labels\":{{{long}:\"a\"}}")), "a label's name is 256 characters long"),
+        (with(&format!("\"labels\":{{\"a\":{long}}}")), "labels.a is 256 characters long"),
+        (with(&format!("\"labels\":{{{long}:\"a\"}}")), "… is 256 characters long"),
         (with("\"prerequisiteJobIds\":{}"), "prerequisiteJobIds: invalid type: map"),
         (with("\"prerequisiteJobIds\":[[]]"), "prerequisiteJobIds[0]: an array is given"),
         (with("\"prerequisiteJobIds\":[\"a\",\"b*\"]"), "prerequisiteJobIds[1]: The job identifier contains"),
@@ -276,7 +276,7 @@ async fn bytes_that_are_not_http_are_refused() {
         ("GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n", &[400]),
         ("\u{16}\u{3}\u{1}\u{2}\u{0}\r\n\r\n", &[400]),
         // HTTP/2 is not spoken: the connection ends.
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[]),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[505]),
         ("CONNECT host:80 HTTP/1.1\r\nHost: host\r\n\r\n", &[405]),
         ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", &[404, 405]),
         ("GET http://h/job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n", &[200]),
@@ -312,4 +312,43 @@ async fn bytes_that_are_not_http_are_refused() {
         assert!(expected, "{bytes:?}: {answer:?}");
     }
     assert_eq!(server.get("/job-service/v1/ping").await.status, 200);
+}
+
+#[tokio::test]
+async fn heads_that_cannot_be_read_are_refused_with_their_causes() {
+    let server = Server::start().await;
+    let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let with =
+        |header: &str| format!("GET /job-service/v1/ping HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n");
+    let jobs = "/job-service/v1/partitions/p/jobs";
+    for (bytes, status, says) in [
+        (get(&format!("{jobs}?filter=name==\"a\"")), 400, "%22"),
+        (get(&format!("{jobs}?filter=percentageComplete>5")), 400, "percent-encoded"),
+        (get(&format!("{jobs}?filter=percentageComplete<5")), 400, "percent-encoded"),
+        (get(&format!("{jobs}/<script>")), 400, "percent-encoded"),
+        (get(&format!("{jobs}?filter=name==a b")), 400, "without spaces"),
+        (get(&format!("{jobs}?filter=a\u{1}")), 400, "percent-encoded"),
+        (with("no colon"), 400, "NAME: VALUE"),
+        (with("A : b"), 400, "NAME: VALUE"),
+        (with("A: b\0"), 400, "NAME: VALUE"),
+        (with("Content-Length: -1"), 400, "Content-Length"),
+        (with("Content-Length: 1\r\nContent-Length: 2"), 400, "Content-Length"),
+        (with("Transfer-Encoding: gzip"), 400, "Transfer-Encoding"),
+        (with(&"A: b\r\n".repeat(1_000)), 431, "at most"),
+        (get(&format!("/{}", "x".repeat(60_000))), 431, "of a URL are allowed"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 505, "HTTP/1.1"),
+        ("GET / HTTP/9\r\n\r\n".to_owned(), 400, "HTTP/1.1"),
+        ("\u{16}\u{3}\u{1} hello\r\n\r\n".to_owned(), 400, "not HTTP"),
+    ] {
+        let answer = raw(server.address, &bytes).await.unwrap_or_else(|| panic!("no answer to {bytes:.80}"));
+        assert_eq!(answer.status, status, "{bytes:.80}");
+        assert!(answer.message().contains(says), "{bytes:.80}: {}", answer.message());
+        assert_eq!(answer.header("caf-correlation-id").map(str::len), Some(36), "{bytes:.80}");
+    }
+    // One that makes sense, and then one that does not, over the same connection.
+    let both = get("/job-service/v1/ping") + &get("/a<b");
+    let mut connection = Connection::open(server.address).await;
+    connection.send(both).await;
+    assert_eq!(connection.answer(false).await.unwrap().status, 200);
+    assert_eq!(connection.answer(false).await.unwrap().status, 400);
 }
