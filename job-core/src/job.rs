@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::excerpt::excerpt;
 use crate::fingerprint::Fingerprint;
 use crate::id::{JobId, JobKey};
 use crate::lifecycle::JobStatus;
@@ -187,25 +188,41 @@ impl NewJob {
         bytes("task.taskPipe", Some(&task.queue), 255)?;
         bytes("task.targetPipe", task.target.as_deref(), 255)?;
         for (key, value) in &self.labels {
-            length("a label's name", Some(key), TEXT_LENGTH_MAX)?;
-            length("a label's value", value.as_deref(), TEXT_LENGTH_MAX)?;
+            let key_shown = excerpt(key, LABEL_CHARACTERS_SHOWN);
+            length(&format!("the label name {key_shown}"), Some(key), TEXT_LENGTH_MAX)?;
+            length(&format!("labels.{key_shown}"), value.as_deref(), TEXT_LENGTH_MAX)?;
         }
-        let texts = [&self.name, &self.description, &self.external_data, &task.target];
-        let labels = self.labels.values();
-        let nul = texts
-            .into_iter()
-            .chain(labels)
-            .flatten()
-            .chain([&task.classifier, &task.queue])
-            .any(|text| text.contains('\0'));
-        if nul {
-            return Err(Error::invalid("a text contains the character U+0000, which cannot be stored"));
+        self.validate_characters()
+    }
+
+    /// No store can hold U+0000.
+    fn validate_characters(&self) -> Result<(), Error> {
+        let task = &self.task;
+        let texts = [
+            ("name", self.name.as_ref()),
+            ("description", self.description.as_ref()),
+            ("externalData", self.external_data.as_ref()),
+            ("task.taskClassifier", Some(&task.classifier)),
+            ("task.taskPipe", Some(&task.queue)),
+            ("task.targetPipe", task.target.as_ref()),
+        ];
+        let labels = self.labels.iter().map(|(key, value)| (key.as_str(), value.as_ref()));
+        let labels = labels.map(|(key, value)| (format!("labels.{key}"), value));
+        let texts = texts.into_iter().map(|(field, text)| (field.to_owned(), text));
+        let has_nul = |text: Option<&String>| text.is_some_and(|text| text.contains('\0'));
+        match texts.chain(labels).find(|(_, text)| has_nul(*text)) {
+            None => Ok(()),
+            Some((field, _)) => Err(Error::invalid(format!(
+                "{field} contains the character U+0000, which cannot be stored: expected any others"
+            ))),
         }
-        Ok(())
     }
 }
 
-fn is_label_key(key: &str) -> bool {
+/// As far as it takes to know a label by its name.
+const LABEL_CHARACTERS_SHOWN: usize = 60;
+
+pub(crate) fn is_label_key(key: &str) -> bool {
     !key.is_empty()
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':'))
 }
@@ -391,11 +408,11 @@ mod tests {
             (|job| job.name = Some("n".repeat(256)), "name is 256 characters long: at most 255 are allowed"),
             (
                 |job| drop(job.labels.insert("k".into(), Some("v".repeat(256)))),
-                "a label's value is 256 characters long: at most 255 are allowed",
+                "labels.k is 256 characters long: at most 255 are allowed",
             ),
             (
                 |job| job.description = Some("\0".into()),
-                "a text contains the character U+0000, which cannot be stored",
+                "description contains the character U+0000, which cannot be stored: expected any others",
             ),
         ];
         assert!(job().validate().is_ok());

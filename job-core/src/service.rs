@@ -12,7 +12,7 @@ use live_jobs::LiveJobs;
 use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, ClockExt, IdSource, RandomIds, SystemClock, Timestamp};
-use crate::dependency;
+use crate::dependency::{self, CycleError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::graph::{self, DependencyGraph};
@@ -22,7 +22,7 @@ use crate::job::{AcceptedJob, Failure, Job, NewJob};
 use crate::job_type::JobTypes;
 use crate::lifecycle::JobStatus;
 use crate::progress::TaskProgress;
-use crate::query::{JobPage, JobQuery, PAGE_SIZE_MAX, Selection};
+use crate::query::{Cursor, JobPage, JobQuery, PAGE_SIZE_MAX, Selection, SortValue};
 use crate::signals::Signals;
 use crate::store::{
     Action, ActionOutcome, CreateOutcome, Drift, JobStore, PruneRequest, Suspension, VerifyRequest,
@@ -274,6 +274,11 @@ impl JobService {
         let fingerprint = job.fingerprint.unwrap_or_else(|| Fingerprint::of_job(&job));
         job.parameters = None;
         job.prerequisites = dependency::without_repeats(std::mem::take(&mut job.prerequisites));
+        if job.prerequisites.iter().any(|prerequisite| prerequisite.job == job.key.job) {
+            let id = &job.key.job;
+            let cycle = CycleError::Cycle(vec![id.clone(), id.clone()]);
+            return Err(Error::invalid(cycle.to_string()));
+        }
         let suspended = (self.suspended)(&job.key.partition);
         Ok(AcceptedJob { fingerprint, task_id: self.ids.next(), suspended, job })
     }
@@ -295,7 +300,24 @@ impl JobService {
         if query.limit == 0 || query.limit > PAGE_SIZE_MAX {
             return Err(Error::invalid(format!("limit is {}: expected 1 to {PAGE_SIZE_MAX}", query.limit)));
         }
-        self.store.list(query).await
+        match &query.after {
+            Some(cursor) if cursor.is_cut => {
+                let after = Some(self.whole(query, cursor).await?);
+                self.store.list(&JobQuery { after, ..query.clone() }).await
+            }
+            _ => self.store.list(query).await,
+        }
+    }
+
+    /// The place of a job of which the cursor has only the beginning of its text.
+    async fn whole(&self, query: &JobQuery, cursor: &Cursor) -> Result<Cursor> {
+        let key = JobKey::new(query.partition.clone(), cursor.job.clone());
+        let job = self.store.get(&[key]).await?.pop().flatten();
+        let is_meant = |whole: &Cursor| match (&whole.value, &cursor.value) {
+            (SortValue::Text(whole), SortValue::Text(beginning)) => whole.starts_with(beginning.as_str()),
+            _ => false,
+        };
+        Ok(job.map(|job| query.sort.cursor(&job)).filter(is_meant).unwrap_or_else(|| cursor.clone()))
     }
 
     /// Counts jobs by status.

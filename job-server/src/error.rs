@@ -8,8 +8,10 @@ use job_core::{Error, ErrorKind};
 
 use crate::reply::{Answer, json};
 
-/// Longest message that is sent; what a client sent wrong is echoed no further than this.
-const MESSAGE_CHARACTERS_MAX: usize = 500;
+/// Longest line of a message that is sent; what a client sent wrong is echoed no further than this.
+const LINE_CHARACTERS_MAX: usize = 500;
+/// Most lines: those of a job type's errors, and what is said about them.
+const MESSAGE_LINES_MAX: usize = 24;
 
 /// A failed request.
 #[derive(Debug)]
@@ -77,10 +79,8 @@ impl ApiError {
     }
 
     pub(crate) fn into_answer(self) -> Answer {
-        let message: Cow<'_, str> = match self.message.char_indices().nth(MESSAGE_CHARACTERS_MAX) {
-            Some((end, _)) => format!("{}…", &self.message[..end]).into(),
-            None => self.message,
-        };
+        let lines: Vec<Cow<'_, str>> = self.message.lines().take(MESSAGE_LINES_MAX).map(cut).collect();
+        let message = lines.join("\n");
         let mut answer = json(self.status, &serde_json::json!({ "message": message }));
         if let Some((name, value)) = self.header {
             answer.headers_mut().insert(name, value);
@@ -89,6 +89,13 @@ impl ApiError {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer
+    }
+}
+
+fn cut(line: &str) -> Cow<'_, str> {
+    match line.char_indices().nth(LINE_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]).into(),
+        None => line.into(),
     }
 }
 
@@ -161,8 +168,12 @@ mod tests {
     }
 
     #[test]
-    fn an_echo_is_cut() {
+    fn an_echo_is_cut_and_lines_are_not_cut_for_being_many() {
         let answer = ApiError::bad_request("é".repeat(10_000)).into_answer();
         assert!(answer.body().len() < 2_000);
+        let lines = format!("{}\n", "x".repeat(200)).repeat(20);
+        let answer = ApiError::bad_request(lines).into_answer();
+        assert_eq!(answer.body().iter().filter(|byte| **byte == b'x').count(), 4_000);
+        assert!(ApiError::bad_request("x\n".repeat(10_000)).into_answer().body().len() < 200);
     }
 }

@@ -261,7 +261,7 @@ pub async fn a_cursor_of_another_order_is_a_place_too(store: &dyn JobStore) {
     for sort in ["createTime:asc", "createTime:desc", "name:asc", "name:desc", "status:asc", "labels.k:desc"]
     {
         for value in &values {
-            let after = Cursor { value: value.clone(), job: key("j4").job };
+            let after = Cursor { value: value.clone(), job: key("j4").job, is_cut: false };
             let mut query = sorted_by(sort);
             let mut expected = store.list(&query).await.unwrap().jobs;
             expected.retain(|job| query.sort.compare(&query.sort.cursor(job), &after).is_gt());

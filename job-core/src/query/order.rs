@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::id::JobId;
-use crate::job::Job;
+use crate::job::{Job, is_label_key};
 
 /// What a listing is sorted by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -113,8 +113,8 @@ impl FromStr for Sort {
             "status" => SortField::Status,
             "percentageComplete" => SortField::PercentageComplete,
             _ => match field.strip_prefix("labels.") {
-                Some("") => return Err(Error::invalid("Invalid format for label sort specified")),
-                Some(key) => SortField::Label(key.to_owned()),
+                Some(key) if is_label_key(key) => SortField::Label(key.to_owned()),
+                Some(_) => return Err(Error::invalid("Invalid format for label sort specified")),
                 None => return Err(Error::invalid(format!("Invalid value for sort field: {}", shown(text)))),
             },
         };
@@ -186,15 +186,41 @@ impl Sort {
     /// Where `job` stands in this order.
     #[must_use]
     pub fn cursor(&self, job: &Job) -> Cursor {
-        Cursor { value: self.value(job), job: job.key.job.clone() }
+        Cursor { value: self.value(job), job: job.key.job.clone(), is_cut: false }
     }
 
-    /// The text form of a place in this order: opaque to clients and safe in a URL.
+    /// The text form of a place in this order: opaque to clients, safe in a URL, and short enough for one.
     #[must_use]
     pub fn write_cursor(&self, cursor: &Cursor) -> String {
-        let json = serde_json::to_vec(&(&cursor.value, cursor.job.as_str(), self.to_string()))
+        let (value, is_cut) = match &cursor.value {
+            SortValue::Text(text) => match text.char_indices().nth(CURSOR_CHARACTERS_MAX) {
+                Some((end, _)) => (&SortValue::Text(text[..end].to_owned()), true),
+                None => (&cursor.value, cursor.is_cut),
+            },
+            _ => (&cursor.value, false),
+        };
+        let json = serde_json::to_vec(&(value, cursor.job.as_str(), self.to_string(), is_cut))
             .expect("texts and numbers always serialise");
         URL_SAFE_NO_PAD.encode(json)
+    }
+
+    /// Whether jobs may have `value` in the sorted field.
+    fn has(&self, value: &SortValue) -> bool {
+        match (&self.field, value) {
+            (_, SortValue::Text(text)) if text.contains('\0') => false,
+            (SortField::JobId, value) => matches!(value, SortValue::Text(_)),
+            (
+                SortField::CreateTime
+                | SortField::LastUpdateTime
+                | SortField::Status
+                | SortField::PercentageComplete,
+                value,
+            ) => matches!(value, SortValue::Number(_)),
+            (
+                SortField::Name | SortField::Description | SortField::ExternalData | SortField::Label(_),
+                value,
+            ) => !matches!(value, SortValue::Number(_)),
+        }
     }
 
     /// Reads the text form. A place in one order is none in another.
@@ -205,7 +231,7 @@ impl Sort {
     pub fn read_cursor(&self, text: &str) -> Result<Cursor, Error> {
         let wrong = || Error::invalid("after is not a cursor that this service gave out");
         let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
-        let (value, job, sort): (SortValue, String, String) =
+        let (value, job, sort, is_cut): (SortValue, String, String, bool) =
             serde_json::from_slice(&json).map_err(|_| wrong())?;
         if sort != self.to_string() {
             // What stands in it is shown only if it could have come from here.
@@ -215,10 +241,10 @@ impl Sort {
                 shown(&sort.to_string())
             )));
         }
-        if matches!(&value, SortValue::Text(text) if text.contains('\0')) {
+        if !self.has(&value) {
             return Err(wrong());
         }
-        Ok(Cursor { value, job: JobId::new(job).map_err(|_| wrong())? })
+        Ok(Cursor { value, job: JobId::new(job).map_err(|_| wrong())?, is_cut })
     }
 
     /// The order of two places in a listing.
@@ -241,7 +267,13 @@ pub struct Cursor {
     pub value: SortValue,
     /// The id that breaks ties.
     pub job: JobId,
+    /// Whether `value` is only the beginning of what the job has. [`JobService::list`](crate::JobService::list) looks up the
+    /// rest; once the job is gone, jobs whose texts begin alike may be listed again.
+    pub is_cut: bool,
 }
+
+/// How much of a text a cursor carries. With four bytes each and base64 it fits into a URL.
+const CURSOR_CHARACTERS_MAX: usize = 1_000;
 
 /// The text by which a text is sorted first: each character in lower case where that is one character. Ties are broken
 /// by the text itself, by code point: A, b, C.
@@ -284,6 +316,8 @@ mod tests {
             ("", "Invalid format for sort: "),
             ("name", "Invalid format for sort: name"),
             ("labels.:asc", "Invalid format for label sort specified"),
+            ("labels.k:asc,name:desc", "Invalid format for label sort specified"),
+            ("labels.\0:asc", "Invalid format for label sort specified"),
             ("size:asc", "Invalid value for sort field: size:asc"),
             ("name:up", "Invalid value for sort direction: up"),
         ] {
@@ -293,17 +327,49 @@ mod tests {
 
     #[test]
     fn cursors_survive_a_round_trip_and_nothing_else_is_one() {
-        let cursor = Cursor { value: SortValue::Text("ä b".into()), job: JobId::new("j").unwrap() };
-        for sort in ["name:asc", "labels.a:b:desc", "createTime:desc"] {
+        let at = |value| Cursor { value, job: JobId::new("j").unwrap(), is_cut: false };
+        let cursor = at(SortValue::Text("ä b".into()));
+        for (sort, cursor) in [
+            ("name:asc", cursor.clone()),
+            ("labels.a:b:desc", at(SortValue::Null)),
+            ("createTime:desc", at(SortValue::Number(7))),
+        ] {
             let sort: Sort = sort.parse().unwrap();
             assert_eq!(sort.read_cursor(&sort.write_cursor(&cursor)).unwrap(), cursor, "{sort}");
             for bad in ["", "x", "!!", "bnVsbA", "WyJhIiwiaiIsIiJd"] {
                 assert!(sort.read_cursor(bad).is_err());
             }
         }
+        for (sort, value) in [
+            ("name:asc", SortValue::Number(1)),
+            ("createTime:asc", SortValue::Text("1".into())),
+            ("status:asc", SortValue::Null),
+            ("jobId:asc", SortValue::Null),
+            ("name:asc", SortValue::Text("\0".into())),
+        ] {
+            let sort: Sort = sort.parse().unwrap();
+            assert!(sort.read_cursor(&sort.write_cursor(&at(value.clone()))).is_err(), "{sort} {value:?}");
+        }
         let (name, description): (Sort, Sort) =
             ("name:asc".parse().unwrap(), "description:asc".parse().unwrap());
         let error = description.read_cursor(&name.write_cursor(&cursor)).unwrap_err();
         assert_eq!(error.message(), "after is a cursor of a listing with another sort, name:asc");
+    }
+
+    #[test]
+    fn a_cursor_of_a_long_text_is_short_enough_for_a_url_and_says_that_it_is_cut() {
+        let sort: Sort = "description:asc".parse().unwrap();
+        for (character, times, is_cut) in
+            [("x", 1_000, false), ("x", 1_001, true), ("\u{10ffff}", 100_000, true)]
+        {
+            let value = SortValue::Text(character.repeat(times));
+            let text = sort.write_cursor(&Cursor { value, job: JobId::new("j").unwrap(), is_cut: false });
+            assert!(text.len() < 6_000, "{}", text.len());
+            let read = sort.read_cursor(&text).unwrap();
+            assert_eq!(
+                (read.value, read.is_cut),
+                (SortValue::Text(character.repeat(times.min(1_000))), is_cut)
+            );
+        }
     }
 }

@@ -194,17 +194,24 @@ fn parameters(raw: &RawValue) -> Result<Value, ApiError> {
 }
 
 fn parse(body: &[u8]) -> Result<Body<'_>, ApiError> {
+    // Some clients begin a text in UTF-8 with a byte order mark, and the contract's reader takes no notice.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(ApiError::bad_request("Unable to process JSON: the body is empty, expected an object"));
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let parsed: Object<Body<'_>> = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { String::new() } else { format!("{path}: ") };
+        let path = known_path(&error.path().to_string());
         ApiError::bad_request(format!("Unable to process JSON: {}{}", excerpt(&path), error.inner()))
     })?;
     reader.end().map_err(|error| ApiError::bad_request(format!("Unable to process JSON: {error}")))?;
     Ok(parsed.0)
+}
+
+/// The place of an error with a colon; nothing for the whole body. A member whose name could not be read is a `?` at the end.
+fn known_path(path: &str) -> String {
+    let path = path.trim_end_matches('?').trim_end_matches('.');
+    if path.is_empty() { String::new() } else { format!("{path}: ") }
 }
 
 /// What the text of `taskData` stands for.
@@ -291,9 +298,9 @@ fn delay(delay: Option<Integer>) -> Result<Duration, ApiError> {
         Some(Integer(Some(seconds))) => u64::try_from(seconds).map(Duration::from_secs).map_err(|_| {
             ApiError::bad_request(format!("delay is {seconds}: expected 0 to 2147483647 seconds"))
         }),
-        Some(Integer(None)) => {
-            Err(ApiError::bad_request("delay is null: expected 0 to 2147483647 seconds, or no such member"))
-        }
+        Some(Integer(None)) => Err(ApiError::bad_request(
+            "delay is null or an empty text: expected 0 to 2147483647 seconds, or no such member",
+        )),
     }
 }
 
