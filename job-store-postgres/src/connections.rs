@@ -61,6 +61,11 @@ impl Connections {
         }
     }
 
+    /// How long somebody waits for a connection.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }

@@ -93,7 +93,8 @@ impl PostgresOptions {
         self
     }
 
-    /// How long a call goes on trying while the database is away; 10 seconds unless told otherwise.
+    /// How long a call goes on trying while the database is away; 10 seconds unless told otherwise. It is not tried once more when
+    /// waiting for a connection in vain would take longer than that.
     #[must_use]
     pub fn with_retry_limit(mut self, limit: Duration) -> Self {
         self.retry_limit = limit;

@@ -100,16 +100,24 @@ impl Runner<'_> {
                 Err(Trouble::Job(error)) => return Err(error.with_operation(S::NAME)),
                 Err(Trouble::Database(cause)) => {
                     attempts += 1;
-                    let is_over = attempts == ATTEMPTS_MAX
-                        || self.clock.now().since(started) >= self.retry_limit
-                        || !error::is_passing(&cause);
-                    if is_over {
+                    let elapsed = self.clock.now().since(started);
+                    let is_over = attempts == ATTEMPTS_MAX || !error::is_passing(&cause);
+                    if is_over || elapsed + self.known_wait(&cause) >= self.retry_limit {
                         return Err(error::from_database(cause).with_operation(S::NAME));
                     }
                     tracing::debug!(step = S::NAME, attempts, %cause, "a step is run again");
                     self.clock.sleep(pause(attempts)).await;
                 }
             }
+        }
+    }
+
+    /// How long the next attempt is sure to take if it fails like this one. Whoever called gives up at some time of its own, and
+    /// is to hear of the cause before.
+    fn known_wait(&self, cause: &sqlx::Error) -> Duration {
+        match cause {
+            sqlx::Error::PoolTimedOut => self.connections.patience(),
+            _ => Duration::ZERO,
         }
     }
 

@@ -210,9 +210,11 @@ fn query(random: &mut Seeded) -> JobQuery {
     // Now and then a cursor that no page gave out.
     let foreign =
         [SortValue::Null, SortValue::Number(50), SortValue::Number(i64::MIN), SortValue::Text("b".into())];
-    let after = random
-        .percent(15)
-        .then(|| Cursor { value: random.pick(&foreign).clone(), job: "j5".parse().expect("a valid id") });
+    let after = random.percent(15).then(|| Cursor {
+        value: random.pick(&foreign).clone(),
+        job: "j5".parse().expect("a valid id"),
+        is_cut: false,
+    });
     JobQuery {
         sort: Sort { field, direction },
         selection,

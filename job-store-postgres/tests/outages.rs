@@ -225,3 +225,19 @@ async fn a_full_disk_is_said_to_be_and_writes_go_on_when_there_is_space() {
     created.expect("there is space again");
     everything_works(&store).await;
 }
+
+#[tokio::test]
+async fn who_waits_for_a_connection_in_vain_hears_of_it_within_the_time_that_there_is() {
+    let server = server().await;
+    let (wait, limit) = (Duration::from_secs(1), Duration::from_secs(2));
+    let options = PostgresOptions::new(&server.url("postgres")).expect("a URL");
+    let options = options.with_acquire_timeout(wait).with_retry_limit(limit);
+    let clock = Arc::new(SystemClock::new());
+    let store = PostgresStore::connect(options, Arc::clone(&clock) as _).await.expect("a store");
+    store.migrate().await.expect("the migration");
+    tokio::task::spawn_blocking(move || server.stop()).await.expect("no panic").expect("it stops");
+    let begun = clock.now();
+    let error = store.get(&[job_conformance::store::fixture::key("a")]).await.expect_err("no database");
+    assert!(clock.now().since(begun) < limit, "it was tried once more");
+    assert!(error.is_transient() && error.message().contains("no connection to the database"), "{error:?}");
+}
