@@ -1,6 +1,7 @@
 //! The jobs around a job: what it waits for, and what waits for it.
 //!
-//! Only prerequisites that are unmet are edges: a met one is forgotten when it is met.
+//! Upwards, all prerequisites that a job was created with are edges. Downwards, those are that are unmet: a job that is complete
+//! does not know who has waited for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,12 +43,12 @@ impl From<&Job> for GraphJob {
     }
 }
 
-/// An unmet prerequisite.
+/// Who waits or has waited for whom.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GraphEdge {
-    /// The job that is waited for.
+    /// The job that is or was waited for.
     pub prerequisite: JobId,
-    /// The job that waits.
+    /// The job that waits or has waited.
     pub dependent: JobId,
 }
 
@@ -74,8 +75,8 @@ pub(crate) async fn around(store: &dyn JobStore, root: &Job, nodes_max: usize) -
         edges: BTreeSet::new(),
         is_truncated: false,
     };
-    let blockers: Vec<JobId> = root.blocked_by.iter().map(|blocker| blocker.job.clone()).collect();
-    let (mut above, mut below) = (walk.enter_above(&id, &blockers), vec![id]);
+    let prerequisites: Vec<JobId> = root.prerequisites_unmet_first().cloned().collect();
+    let (mut above, mut below) = (walk.enter_above(&id, &prerequisites), vec![id]);
     let (mut seen_above, mut seen_below) =
         (BTreeSet::from_iter(above.clone()), BTreeSet::from_iter(below.clone()));
     while !(above.is_empty() && below.is_empty()) {
@@ -133,23 +134,23 @@ impl Walk<'_> {
     }
 
     async fn read(&mut self, jobs: &[JobId]) -> Result<Vec<(JobId, Vec<JobId>)>> {
-        let mut blockers = Vec::new();
+        let mut prerequisites = Vec::new();
         for part in jobs.chunks(READ_AT_ONCE) {
             let keys: Vec<JobKey> =
                 part.iter().map(|job| JobKey::new(self.partition.clone(), job.clone())).collect();
             for job in self.store.get(&keys).await?.into_iter().flatten() {
                 let id = job.key.job.clone();
                 self.nodes.insert(id.clone(), Some(GraphJob::from(&job)));
-                blockers.push((id, job.blocked_by.into_iter().map(|blocker| blocker.job).collect()));
+                prerequisites.push((id, job.prerequisites_unmet_first().cloned().collect()));
             }
         }
-        Ok(blockers)
+        Ok(prerequisites)
     }
 
     async fn level_above(&mut self, jobs: &[JobId]) -> Result<Vec<JobId>> {
         let mut next = Vec::new();
-        for (job, blockers) in self.read(jobs).await? {
-            next.extend(self.enter_above(&job, &blockers));
+        for (job, prerequisites) in self.read(jobs).await? {
+            next.extend(self.enter_above(&job, &prerequisites));
         }
         Ok(next)
     }

@@ -1,6 +1,6 @@
 //! What a job is: the values a client gives and the values it reads back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -346,6 +346,8 @@ pub struct Job {
     pub labels: Labels,
     /// Its direct subtasks; of a finished job, as they were at the end.
     pub subtasks: SubtaskCounts,
+    /// The jobs that it was created to wait for, met or not, in the order given.
+    pub prerequisites: Vec<JobId>,
     /// Unmet prerequisites, in id order.
     pub blocked_by: Vec<Blocker>,
     /// Why a due job is not on its queue yet.
@@ -362,6 +364,15 @@ pub struct Job {
     pub job_type: Option<String>,
     /// The correlation id of the request that created it.
     pub correlation_id: Option<String>,
+}
+
+impl Job {
+    /// Its prerequisites, those that are unmet first.
+    pub fn prerequisites_unmet_first(&self) -> impl Iterator<Item = &JobId> {
+        let unmet: BTreeSet<&JobId> = self.blocked_by.iter().map(|blocker| &blocker.job).collect();
+        let met: Vec<&JobId> = self.prerequisites.iter().filter(|job| !unmet.contains(job)).collect();
+        self.blocked_by.iter().map(|blocker| &blocker.job).chain(met)
+    }
 }
 
 /// Everything a store keeps of a new job: the client's values and the identifiers given on acceptance.

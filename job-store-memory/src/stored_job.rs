@@ -53,6 +53,7 @@ impl StoredJob {
             failure_count: 0,
             labels: job.labels,
             subtasks: state.subtasks,
+            prerequisites: job.prerequisites.into_iter().map(|named| named.job).collect(),
             blocked_by: Vec::new(),
             dispatch_problem: None,
             suspended: false,

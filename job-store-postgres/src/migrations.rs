@@ -22,7 +22,7 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
-const ALL: [Migration; 9] = [
+const ALL: [Migration; 10] = [
     Migration { version: 1, name: "jobs", sql: include_str!("../migrations/0001_jobs.sql") },
     Migration { version: 2, name: "kept tasks", sql: include_str!("../migrations/0002_kept_tasks.sql") },
     Migration {
@@ -55,6 +55,11 @@ const ALL: [Migration; 9] = [
         version: 9,
         name: "leases together",
         sql: include_str!("../migrations/0009_leases_together.sql"),
+    },
+    Migration {
+        version: 10,
+        name: "all prerequisites",
+        sql: include_str!("../migrations/0010_all_prerequisites.sql"),
     },
 ];
 

@@ -30,8 +30,8 @@ macro_rules! select_jobs {
                  FROM job WHERE job.partition_id = k.partition_id AND job.job_id = k.job_id OFFSET 0
              ) j
              CROSS JOIN LATERAL (
-                 SELECT name, description, external_data, labels::text AS labels, delay_millis, job_type,
-                        correlation_id
+                 SELECT name, description, external_data, labels::text AS labels, prerequisites,
+                        delay_millis, job_type, correlation_id
                  FROM job_detail WHERE job_detail.job_no = j.job_no AND job_detail.partition_id = j.partition_id
                  OFFSET 0
              ) d
@@ -99,6 +99,7 @@ pub(crate) fn job(row: &PgRow) -> Result<Job, Trouble> {
         failure_count: row.try_get::<i64, _>("failure_count")?.unsigned_abs(),
         labels: labels(row.try_get("labels")?)?,
         subtasks: job_rows::subtasks(row)?,
+        prerequisites: prerequisites(row.try_get("prerequisites")?)?,
         blocked_by: blockers(row)?,
         dispatch_problem: dispatch_problem(row)?,
         suspended: row.try_get::<Option<bool>, _>("suspended")?.unwrap_or_default(),
@@ -131,6 +132,15 @@ pub(crate) fn key(partition: &str, id: &str) -> Option<JobKey> {
 pub(crate) fn labels(json: Option<&str>) -> Result<Labels, Error> {
     json.map_or_else(|| Ok(Labels::new()), serde_json::from_str)
         .map_err(|error| Error::new(ErrorKind::Corrupt, "stored labels make no sense").with_source(error))
+}
+
+fn prerequisites(json: Option<&str>) -> Result<Vec<JobId>, Error> {
+    let wrong = || Error::new(ErrorKind::Corrupt, "stored prerequisites make no sense");
+    let ids: Vec<String> = match json {
+        None => return Ok(Vec::new()),
+        Some(json) => serde_json::from_str(json).map_err(|error| wrong().with_source(error))?,
+    };
+    ids.into_iter().map(|id| JobId::new(id).map_err(|error| wrong().with_source(error))).collect()
 }
 
 fn failures(row: &PgRow) -> Result<Vec<Failure>, sqlx::Error> {

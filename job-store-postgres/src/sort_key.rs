@@ -100,6 +100,7 @@ mod tests {
             failure_count: 0,
             labels: Default::default(),
             subtasks: Default::default(),
+            prerequisites: Vec::new(),
             blocked_by: Vec::new(),
             dispatch_problem: None,
             suspended: false,

@@ -35,6 +35,7 @@ pub async fn a_job_reads_back_as_it_was_given(store: &dyn JobStore) {
         failure_count: 0,
         labels: given.labels,
         subtasks: SubtaskCounts::default(),
+        prerequisites: vec![],
         blocked_by: vec![],
         dispatch_problem: None,
         suspended: false,

@@ -108,6 +108,29 @@ pub async fn complete_prerequisites_do_not_hold_a_job(store: &dyn JobStore) {
     assert_eq!(claim_ids(store, 3).await, ["j"]);
 }
 
+/// A job knows all that it was created to wait for, in the order given, whatever has become of them.
+pub async fn prerequisites_are_remembered_when_they_are_met(store: &dyn JobStore) {
+    create_plain(store, &["a", "c"], 1).await;
+    finish(store, "c", 2).await;
+    create(store, [job_after("alone", &["c", "b", "a"])], 3).await;
+    create(store, [job_after("labelled", &["c", "a"]).with_label("k", "v"), job("free")], 3).await;
+    create(store, [job_after("met", &["c"])], 3).await;
+    let ids = |named: &[&str]| named.iter().map(|text| self::id(text)).collect::<Vec<_>>();
+    let seen = async |id| {
+        let job = read(store, id).await;
+        let unmet_first =
+            job.prerequisites_unmet_first().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        (job.prerequisites, unmet_first)
+    };
+    assert_eq!(seen("alone").await, (ids(&["c", "b", "a"]), "a b c".to_owned()));
+    assert_eq!(seen("labelled").await, (ids(&["c", "a"]), "a c".to_owned()));
+    assert_eq!(seen("met").await, (ids(&["c"]), "c".to_owned()));
+    assert_eq!(seen("free").await, (vec![], String::new()));
+    finish(store, "a", 4).await;
+    assert_eq!(seen("alone").await, (ids(&["c", "b", "a"]), "b c a".to_owned()));
+    assert_eq!(seen("labelled").await, (ids(&["c", "a"]), "c a".to_owned()));
+}
+
 /// A missing prerequisite may be created later.
 pub async fn a_prerequisite_may_be_created_later(store: &dyn JobStore) {
     create(store, [job_after("j", &["a"])], 1).await;

@@ -179,6 +179,7 @@ macro_rules! store_suite {
                 a_job_says_what_it_waits_for
                 a_prerequisites_status_decides
                 complete_prerequisites_do_not_hold_a_job
+                prerequisites_are_remembered_when_they_are_met
                 a_prerequisite_may_be_created_later
                 a_missing_pre_created_prerequisite_is_taken_as_complete
                 failed_prerequisites_are_named_in_order

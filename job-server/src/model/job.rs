@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use job_core::progress::TaskProgress;
-use job_core::{Blocker, DispatchProblem, Failure, Job, JobStatus, SubtaskCounts, TaskPath, Timestamp};
+use job_core::{
+    Blocker, DispatchProblem, Failure, Job, JobId, JobStatus, SubtaskCounts, TaskPath, Timestamp,
+};
 use serde::Serialize;
 
 /// A job's JSON.
@@ -61,7 +63,7 @@ impl<'a> JobModel<'a> {
             percentage_complete: job.percentage.rounded(),
             failures: &job.failures,
             labels: &job.labels,
-            prerequisite_job_ids: job.blocked_by.iter().map(|blocker| blocker.job.as_str()).collect(),
+            prerequisite_job_ids: job.prerequisites_unmet_first().map(JobId::as_str).collect(),
             blocked_by: prerequisites.chain(suspension).chain(queue).collect(),
             failure_count: job.failure_count,
             subtasks: job.subtasks,
@@ -162,6 +164,7 @@ mod tests {
             failure_count: 0,
             labels: BTreeMap::new(),
             subtasks: SubtaskCounts::default(),
+            prerequisites: Vec::new(),
             blocked_by: Vec::new(),
             dispatch_problem: None,
             suspended: false,

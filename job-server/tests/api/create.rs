@@ -137,7 +137,7 @@ async fn prerequisites_are_awaited_and_shown() {
     );
     assert_eq!(server.put("j", &body).await.status, 201);
     let job = server.get_job("j").await.json();
-    assert_eq!(job["prerequisiteJobIds"], json!(["first", "later", "new"]));
+    assert_eq!(job["prerequisiteJobIds"], json!(["first", "later", "new", "old"]));
     assert_eq!(
         job["blockedBy"],
         json!([

@@ -123,6 +123,11 @@ async fn the_graph_shows_what_a_job_waits_for_and_what_waits_for_it() {
     server.report("a", "", job_core::progress::ReportEvent::Complete).await;
     let graph = server.get(&Server::job_path("a/dependencies")).await.json();
     assert_eq!((graph["nodes"].as_array().unwrap().len(), &graph["edges"]), (1, &json!([])));
+    let graph = server.get(&Server::job_path("b/dependencies")).await.json();
+    assert!(graph["edges"].as_array().unwrap().contains(&edge("a", "b")), "met, and shown still: {graph}");
+    let b = server.get(&Server::job_path("b")).await.json();
+    assert_eq!(b["prerequisiteJobIds"], json!(["nobody", "a"]));
+    assert_eq!(b["blockedBy"], json!([{"jobId": "nobody", "status": "missing"}]));
     assert_eq!(server.get(&Server::job_path("none/dependencies")).await.status, 404);
     let wrong = server.get(&Server::job_path("a/dependencies?limit=1001")).await;
     assert_eq!((wrong.status, wrong.message().contains("0 to 1000")), (400, true));

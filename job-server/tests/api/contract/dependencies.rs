@@ -20,28 +20,30 @@ pub(super) fn rows() -> Vec<Row> {
 
 /// §5.1.
 fn syntax() -> Vec<Row> {
-    let waits = |id: &'static str, for_whom: serde_json::Value| {
-        get("5.1", format!("P/jobs/{id}")).member("/prerequisiteJobIds", for_whom)
+    let waits = |id: &'static str, for_whom: &[&str]| {
+        let missing = |job: &&str| json!({"jobId": job, "status": "missing"});
+        let blockers: Vec<_> = for_whom.iter().map(missing).collect();
+        get("5.1", format!("P/jobs/{id}")).member("/blockedBy", blockers)
     };
     vec![
         put("5.1", "plain", after(r#"["one"]"#), 201),
-        waits("plain", json!(["one"])),
+        waits("plain", &["one"]),
         put("5.1", "options", after(r#"["one,other,,","two,"]"#), 201),
-        waits("options", json!(["one", "two"])),
+        waits("options", &["one", "two"]),
         put("5.1", "pre-created", after(r#"["one,pc"]"#), 201),
-        waits("pre-created", json!([])),
+        waits("pre-created", &[]),
         put("5.1", "pre-created-late", after(r#"["one,x,pc"]"#), 201),
-        waits("pre-created-late", json!([])),
+        waits("pre-created-late", &[]),
         put("5.1", "no-trimming", after(r#"["one, pc"]"#), 201),
-        waits("no-trimming", json!(["one"])),
+        waits("no-trimming", &["one"]),
         put("5.1", "case", after(r#"["one,PC"]"#), 201),
-        waits("case", json!(["one"])),
+        waits("case", &["one"]),
         put("5.1", "merged", after(r#"["one","two","one"]"#), 201),
-        waits("merged", json!(["one", "two"])),
+        waits("merged", &["one", "two"]),
         put("5.1", "pc-wins", after(r#"["one","one,pc"]"#), 201),
-        waits("pc-wins", json!([])),
+        waits("pc-wins", &[]),
         put("1.5, 5.1", "blank", after(r#"[null,""," \t","one"]"#), 201),
-        waits("blank", json!(["one"])),
+        waits("blank", &["one"]),
         put("5.1 +Errors", "long", after(&format!(r#"["{}"]"#, "i".repeat(49))), 400)
             .message_has("prerequisiteJobIds[0]"),
         post("5.1", "P/jobs:delete", 200),
@@ -84,7 +86,9 @@ fn creation() -> Vec<Row> {
             .message("One or more prerequisite jobs have failed. Failed Job IDs: failed, failed2"),
         ask("5.2", "GET", "P/jobs/on-failed", 404),
         put("5.2", "on-completed", after(r#"["completed"]"#), 201),
-        get("5.2", "P/jobs/on-completed").member("/prerequisiteJobIds", json!([])),
+        get("5.2 +Additions", "P/jobs/on-completed")
+            .member("/blockedBy", json!([]))
+            .member("/prerequisiteJobIds", json!(["completed"])),
         put("5.2 +Correctness", "itself", after(r#"["itself"]"#), 400).message_has("itself"),
         put("5.2 +Correctness", "first", after(r#"["second"]"#), 201),
         put("5.2 +Correctness", "second", after(r#"["third"]"#), 201),
@@ -122,7 +126,7 @@ fn hand_off() -> Vec<Row> {
         })),
         report("5.4", "a", "", ReportEvent::Complete),
         due("5.4", &["b", "one"]),
-        get("5.4", "P/jobs/both").member("/prerequisiteJobIds", json!(["b"])),
+        get("5.4", "P/jobs/both").member("/prerequisiteJobIds", json!(["b", "a"])),
         post("5.4 +Correctness", "P/jobs/paused/resume", 204),
         due("5.4 +Correctness", &["b", "one", "paused"]),
         report("5.4", "b", ".1*", ReportEvent::Complete),

@@ -10,7 +10,7 @@ use crate::create::locks;
 use crate::job_rows::{CountChanges, count_jobs};
 use crate::sort_key::SortKey;
 
-/// The columns `$1` to `$27` and `$44` of jobs, with the labels and edges of all of them. The locks of their ids come first.
+/// The columns `$1` to `$27`, `$44` and `$50` of jobs, with the labels and edges of all of them. The locks of their ids come first.
 const BATCH: &str = concat!(
     "WITH locked AS MATERIALIZED (
          SELECT count(*) AS ids FROM unnest($45::integer[]) AS k(lock)
@@ -21,11 +21,11 @@ const BATCH: &str = concat!(
          SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::integer[], $5::bigint[], $6::bytea[], $7::bytea[],
              $8::text[], $9::bytea[], $10::bytea[], $11::text[], $12::bytea[], $13::bytea[], $14::text[], $15::bytea[],
              $16::bytea[], $17::text[], $18::text[], $19::text[], $20::bigint[], $21::boolean[], $22::uuid[],
-             $23::integer[], $24::text[], $25::text[], $26::text[], $27::bytea[], $44::smallint[])
+             $23::integer[], $24::text[], $25::text[], $26::text[], $27::bytea[], $44::smallint[], $50::text[])
          AS new(partition_id, job_id, job_no, unmet, delay_millis, fingerprint, id_key, name, name_key, name_rest,
              description, description_key, description_rest, external_data, external_data_key, external_data_rest,
              labels, job_type, correlation_id, due_at, suspended, task_id, api_version, classifier, queue, target,
-             task_data, texts)
+             task_data, texts, prerequisites)
          WHERE (SELECT ids FROM locked) IS NOT NULL
      ), new_job AS (
          INSERT INTO job (partition_id, job_id, job_no, has_prerequisites, create_time, last_update_time,
@@ -36,10 +36,11 @@ const BATCH: &str = concat!(
          INSERT INTO job_detail (partition_id, job_id, job_no, create_time, delay_millis, fingerprint, id_key,
              name, name_key, name_rest, description, description_key, description_rest, external_data,
              external_data_key, external_data_rest, texts, labels, job_type, correlation_id, task_id, api_version,
-             classifier, queue, target, task_data)
+             classifier, queue, target, task_data, prerequisites)
          SELECT partition_id, job_id, job_no, $28, delay_millis, fingerprint, id_key, name, name_key, name_rest,
              description, description_key, description_rest, external_data, external_data_key, external_data_rest,
-             texts, labels::jsonb, job_type, correlation_id, task_id, api_version, classifier, queue, target, task_data
+             texts, labels::jsonb, job_type, correlation_id, task_id, api_version, classifier, queue, target, task_data,
+             prerequisites
          FROM new
      ), new_label AS (
          INSERT INTO job_label (partition_id, label_key, value_key, value_rest, job_id, job_no, create_time)
@@ -121,6 +122,7 @@ pub(super) async fn insert(
         .bind(column!(row => row.which_texts()))
         .bind(ids.into_iter().collect::<Vec<_>>())
         .bind(locks::IDS);
-    counts.bind(query).execute(connection).await?;
+    let query = counts.bind(query).bind(column!(row => row.prerequisites.as_deref()));
+    query.execute(connection).await?;
     Ok(())
 }

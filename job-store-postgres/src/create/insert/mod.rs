@@ -30,6 +30,7 @@ pub(super) struct NewRow<'a> {
     unmet: Vec<JobId>,
     due: Option<Timestamp>,
     labels: Option<String>,
+    prerequisites: Option<String>,
 }
 
 impl<'a> NewRow<'a> {
@@ -38,7 +39,11 @@ impl<'a> NewRow<'a> {
         let due = due(unmet.len(), new.delay, now);
         let labels = (!new.labels.is_empty())
             .then(|| serde_json::to_string(&new.labels).expect("a map with keys of text is JSON"));
-        Self { job, unmet, due, labels }
+        let prerequisites = (!new.prerequisites.is_empty()).then(|| {
+            let ids: Vec<&str> = new.prerequisites.iter().map(|named| named.job.as_str()).collect();
+            serde_json::to_string(&ids).expect("texts are JSON")
+        });
+        Self { job, unmet, due, labels, prerequisites }
     }
 
     fn delay_millis(&self) -> i64 {

@@ -26,9 +26,9 @@ macro_rules! insert_one {
                  INSERT INTO job_detail (partition_id, job_id, job_no, create_time, delay_millis, fingerprint, id_key,
                      name, name_key, name_rest, description, description_key, description_rest, external_data,
                      external_data_key, external_data_rest, texts, labels, job_type, correlation_id, task_id,
-                     api_version, classifier, queue, target, task_data)
+                     api_version, classifier, queue, target, task_data, prerequisites)
                  SELECT $1, $2, $3, $5, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $36,
-                     $23::text::jsonb, $24, $25, $28, $29, $30, $31, $32, $33",
+                     $23::text::jsonb, $24, $25, $28, $29, $30, $31, $32, $33, $41",
             $from,
             "), new_entry AS (
                  INSERT INTO outbox (id, partition_id, job_no, job_id, due_at, delay_millis, unmet, attempts, held,
@@ -83,14 +83,14 @@ macro_rules! if_unchanged {
     ($($more:expr),*) => {
         insert_one!(
             "WITH unchanged AS MATERIALIZED (
-                 SELECT count(*) AS jobs FROM unnest($41::text[], $42::smallint[]) AS k(job_id, status)
+                 SELECT count(*) AS jobs FROM unnest($42::text[], $43::smallint[]) AS k(job_id, status)
                  CROSS JOIN LATERAL (
                      SELECT FROM job
                      WHERE job.partition_id = $1 AND job.job_id = k.job_id AND job.status = k.status FOR SHARE
                  ) j
              ), go AS MATERIALIZED (
                  SELECT 1 WHERE CASE WHEN pg_advisory_xact_lock_shared($34, $35) IS NOT NULL THEN
-                     NOT job_is_waited_for($1, $2) AND (SELECT jobs FROM unchanged) = cardinality($41::text[])
+                     NOT job_is_waited_for($1, $2) AND (SELECT jobs FROM unchanged) = cardinality($42::text[])
                  END
              ), ",
             " FROM go",
@@ -152,7 +152,7 @@ fn label_rows<'a>(row: &NewRow<'a>) -> Vec<(&'a str, SortKey)> {
     labels.map(|(key, value)| (key.as_str(), SortKey::of(value.as_deref()))).collect()
 }
 
-/// Binds the parameters `$1` to `$40` of [`insert_one!`].
+/// Binds the parameters `$1` to `$41` of [`insert_one!`].
 fn bind_one<'q>(
     query: Query<'q, Postgres, PgArguments>,
     row: &'q NewRow<'_>,
@@ -202,4 +202,5 @@ fn bind_one<'q>(
         .bind(labels.iter().map(|(_, value)| value.key.as_slice()).collect::<Vec<_>>())
         .bind(labels.iter().map(|(_, value)| value.rest.as_deref()).collect::<Vec<_>>())
         .bind(row.unmet.iter().map(JobId::as_str).collect::<Vec<_>>())
+        .bind(row.prerequisites.as_deref())
 }
