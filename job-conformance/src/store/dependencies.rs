@@ -115,7 +115,7 @@ pub async fn prerequisites_are_remembered_when_they_are_met(store: &dyn JobStore
     create(store, [job_after("alone", &["c", "b", "a"])], 3).await;
     create(store, [job_after("labelled", &["c", "a"]).with_label("k", "v"), job("free")], 3).await;
     create(store, [job_after("met", &["c"])], 3).await;
-    let ids = |named: &[&str]| named.iter().map(|text| self::id(text)).collect::<Vec<_>>();
+    let ids = |named: &[&str]| named.iter().map(|text| id(text)).collect::<Vec<_>>();
     let seen = async |id| {
         let job = read(store, id).await;
         let unmet_first =
