@@ -67,9 +67,12 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     }
 }
 
-/// A file name may hold line breaks and escape sequences; on a terminal it must not.
+/// A name may hold line breaks, escape sequences, and characters that turn the direction of what follows; on a terminal it must
+/// not.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{FFFD}' } else { character }).collect()
+    let turns = |character| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_harmless = |character: char| !character.is_control() && !turns(character);
+    text.chars().map(|character| if is_harmless(character) { character } else { '\u{FFFD}' }).collect()
 }
 
 /// In groups of three, as in `1,234,567`.
@@ -100,8 +103,8 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         let mut table = Table::new([("file", Align::Left)]);
-        table.push(["a\u{1b}[31m\nb".into()]);
-        assert!(table.render().contains("a\u{FFFD}[31m\u{FFFD}b"));
+        table.push(["a\u{1b}[31m\nb\u{202e}c".into()]);
+        assert!(table.render().contains("a\u{FFFD}[31m\u{FFFD}b\u{FFFD}c"));
     }
 
     #[test]

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
-/// Talk to a server about its jobs. Exit codes: 0 when it was done, and for `wait` when the job was completed or
-/// cancelled; 1 when the job failed; 2 when it could not be done.
+/// What `--help` ends with.
+const EXIT_CODES: &str = "Exit codes: 0 when it was done, and after waiting when the job was completed or cancelled; \
+                          1 when the job that was waited for has failed; 2 when it could not be done, or not in time";
+
+/// Talk to a server about its jobs.
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct JobArguments {
     #[command(flatten)]
     pub(super) connection: ConnectionArguments,
@@ -157,14 +161,23 @@ pub(super) enum JobCommand {
 #[derive(Debug, Args)]
 pub(super) struct SelectionArguments {
     /// Only jobs that match, such as `status==Failed;labels.team==blue`.
-    #[arg(long, value_name = "RSQL")]
+    #[arg(long, value_name = "RSQL", value_parser = NonEmptyStringValueParser::new())]
     pub(super) filter: Option<String>,
     /// Only jobs whose ids begin so.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub(super) prefix: Option<String>,
     /// Only jobs with one of these labels.
-    #[arg(long = "label", value_name = "NAME")]
+    #[arg(long = "label", value_name = "NAME", value_parser = label_name)]
     pub(super) labels: Vec<String>,
+}
+
+/// Nothing that a server could take for no restriction at all, as it does with what an unset variable of a script leaves.
+fn label_name(text: &str) -> Result<String, &'static str> {
+    let is_of_name = |character: char| character.is_ascii_alphanumeric() || "-_:".contains(character);
+    if text.is_empty() || !text.chars().all(is_of_name) {
+        return Err("expected the name of a label, of letters, digits, '-', '_' and ':'");
+    }
+    Ok(text.to_owned())
 }
 
 impl SelectionArguments {

@@ -10,6 +10,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LINK};
 use hyper::{Method, Request, StatusCode, Uri};
 use job_core::{Clock, ClockExt as _, SystemClock};
 use percent_encoding::utf8_percent_encode;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::arguments::ConnectionArguments;
@@ -21,6 +22,8 @@ use crate::query_string::UNRESERVED;
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Longer than the longest long poll, and than a bulk action may take.
 const ANSWER_TIME: Duration = Duration::from_secs(330);
+
+const NOT_JSON: &str = "the server's answer is not JSON: is it a Job Service?";
 
 /// `text` as a piece of a URL.
 pub(super) fn escaped(text: &str) -> String {
@@ -38,7 +41,7 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn json(&self) -> anyhow::Result<Value> {
-        serde_json::from_slice(&self.body).context("the server's answer is not JSON: is it a Job Service?")
+        serde_json::from_slice(&self.body).context(NOT_JSON)
     }
 }
 
@@ -75,7 +78,7 @@ impl Service {
         }
         Ok(Self {
             remote,
-            base: uri.path().trim_end_matches('/').to_owned(),
+            base: base(uri.path()).to_owned(),
             token,
             partition: arguments.partition.clone(),
             clock: Arc::new(SystemClock::new()),
@@ -127,6 +130,12 @@ impl Service {
     }
 }
 
+/// What stands before the paths of the contract, as behind a proxy; a URL of the API itself is as good.
+fn base(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    path.strip_suffix("/job-service/v1").unwrap_or(path)
+}
+
 fn next_target(link: &HeaderValue) -> Option<String> {
     let (target, rest) = link.to_str().ok()?.strip_prefix('<')?.split_once('>')?;
     rest.contains("rel=\"next\"").then(|| target.to_owned())
@@ -134,7 +143,8 @@ fn next_target(link: &HeaderValue) -> Option<String> {
 
 fn content(reply: Reply) -> anyhow::Result<Reply> {
     if reply.status.is_success() {
-        return Ok(reply);
+        let is_readable = reply.body.is_empty() || serde_json::from_slice::<IgnoredAny>(&reply.body).is_ok();
+        return if is_readable { Ok(reply) } else { Err(anyhow::anyhow!(NOT_JSON)) };
     }
     let said = serde_json::from_slice::<Value>(&reply.body).ok();
     let said = said.as_ref().and_then(|body| body["message"].as_str());
@@ -147,5 +157,23 @@ fn content(reply: Reply) -> anyhow::Result<Reply> {
             Err(Unreachable(sentence).into())
         }
         _ => Err(anyhow::anyhow!(sentence)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_of_the_api_is_as_good_as_that_of_its_server() {
+        for (path, expected) in [
+            ("/", ""),
+            ("/job-service/v1", ""),
+            ("/job-service/v1/", ""),
+            ("/behind/a/proxy/", "/behind/a/proxy"),
+            ("/proxy/job-service/v1", "/proxy"),
+        ] {
+            assert_eq!(base(path), expected, "{path}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 pub use arguments::JobArguments;
 use arguments::{JobCommand, TargetArguments};
-use http::{Service, escaped};
+use http::{Service, Unreachable, escaped};
 
 /// Jobs that are asked for at once: a larger page would only come later as a whole.
 const PAGE_MAX: usize = 1_000;
@@ -104,14 +104,21 @@ impl Client {
         Ok(if is_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
-    /// Each job by itself; the first that cannot be done ends it.
+    /// Each job by itself. One that cannot be done keeps nobody from the others, as long as the server can be reached.
     async fn each(&self, ids: &[String], action: &str) -> anyhow::Result<()> {
+        let mut left = Vec::new();
         for id in ids {
-            let target = self.service.job(id, &format!("/{action}"));
-            self.service.post(&target).await?;
-            self.done(id, action)?;
+            let sent = match action {
+                "delete" => self.service.send(Method::DELETE, &self.service.job(id, ""), Bytes::new()).await,
+                _ => self.service.post(&self.service.job(id, &format!("/{action}"))).await,
+            };
+            match sent {
+                Ok(_) => self.done(id, action)?,
+                Err(error) if error.is::<Unreachable>() => return Err(error),
+                Err(error) => left.push(format!("{}: {error}", text::printable(id))),
+            }
         }
-        Ok(())
+        if left.is_empty() { Ok(()) } else { bail!("{}", left.join("\n")) }
     }
 
     async fn many(&self, action: &str, target: &TargetArguments) -> anyhow::Result<()> {
@@ -127,14 +134,7 @@ impl Client {
                 format!("{number} {} {}\n", if number == 1 { "job" } else { "jobs" }, past(action))
             });
         }
-        if action == "cancel" {
-            return self.each(&target.ids, action).await;
-        }
-        for id in &target.ids {
-            self.service.send(Method::DELETE, &self.service.job(id, ""), Bytes::new()).await?;
-            self.done(id, action)?;
-        }
-        Ok(())
+        self.each(&target.ids, action).await
     }
 
     fn done(&self, id: &str, action: &str) -> anyhow::Result<()> {

@@ -112,6 +112,16 @@ async fn jobs_are_controlled_by_name_and_by_selection() {
     assert_eq!(good(&server, &["cancel", "a"]).await, "a cancelled\n");
     assert_eq!(good(&server, &["cancel", "--filter", "id==c"]).await, "1 job cancelled\n");
     assert_eq!(good(&server, &["delete", "d"]).await, "d deleted\n");
+    for wrong in ["--label=", "--label=,", "--label=a b", "--prefix=", "--filter="] {
+        let refused = run(&server, &["delete", wrong], "").await;
+        assert_eq!((refused.status.code(), stdout(&refused)), (Some(2), String::new()), "{wrong}");
+    }
+    let some = run(&server, &["resume", "none", "b", "nobody"], "").await;
+    assert_eq!((some.status.code(), stdout(&some)), (Some(2), "b resumed\n".to_owned()));
+    for left in ["none: ", "nobody: "] {
+        assert!(stderr(&some).contains(left), "{}", stderr(&some));
+    }
+    assert!(good(&server, &["--help"]).await.contains("Exit codes: 0 when it was done"));
     assert_eq!(good(&server, &["delete", "--all"]).await, "3 jobs deleted\n");
     let nothing = run(&server, &["delete"], "").await;
     assert_eq!(nothing.status.code(), Some(2));

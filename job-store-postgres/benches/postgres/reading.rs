@@ -118,6 +118,7 @@ async fn lists(store: &dyn JobStore, present: usize) {
         let place = Cursor {
             value: SortValue::Number(at((present - depth) as i64).as_millis()),
             job: "filler-5".parse().expect("a valid id"),
+            is_cut: false,
         };
         let query = JobQuery { after: Some(place), ..query(Selection::default(), 25) };
         latencies(&format!("list next page by cursor at depth {depth}"), 5.0, 0.5, 100, async || {
@@ -127,7 +128,11 @@ async fn lists(store: &dyn JobStore, present: usize) {
     }
     let by_status = JobQuery {
         sort: "status:desc".parse().expect("a sort"),
-        after: Some(Cursor { value: SortValue::Number(5), job: "filler-5".parse().expect("a valid id") }),
+        after: Some(Cursor {
+            value: SortValue::Number(5),
+            job: "filler-5".parse().expect("a valid id"),
+            is_cut: false,
+        }),
         ..query(Selection::default(), 25)
     };
     latencies("list sorted by status, next page in the middle", 5.0, 0.5, 100, async || {
